@@ -1,0 +1,21 @@
+/*-------------------------------------------------------------------------
+ *
+ * pg_orm.c
+ *	  Module load: calls each module's init function and nothing else.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "pg_orm.h"
+
+PG_MODULE_MAGIC;
+
+void
+_PG_init(void)
+{
+	MarkGUCPrefixReserved(ORM_SCHEMA);
+}

@@ -1,0 +1,160 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.h
+ *	  What other modules may ask of sessions: the current session, its
+ *	  identity map, flushing, and statements of pg_orm's own.
+ *
+ * Lifetime: a Session lives until it is closed or the backend ends; an
+ * Object lives at most until the end of the transaction (longer only with
+ * orm.expire_on_commit off) and may go away in any call that can run user
+ * code or end a subtransaction, so pointers are not kept across those.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_ORM_SESSION_H
+#define PG_ORM_SESSION_H
+
+#include "access/htup.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "tcop/dest.h"
+
+#include "model/model.h"
+
+typedef struct Session Session;
+typedef struct Object Object;
+
+/* ------------------------------------------------------------------------
+ * in session.c: registry and scope
+ * ------------------------------------------------------------------------
+ */
+
+/* The session that calls belong to now; made at its first use. */
+extern Session *session_current(void);
+
+/* The current session if it exists already, else NULL. */
+extern Session *session_current_if_any(void);
+
+extern const char *session_name(Session *session);
+
+/*
+ * Raises 42501 in a security-restricted operation, 25006 in a read-only
+ * transaction, and 25000 in a parallel worker: every call that changes
+ * anything begins with it.
+ */
+extern void session_require_writable(const char *call);
+
+/* ------------------------------------------------------------------------
+ * in flush.c
+ * ------------------------------------------------------------------------
+ */
+
+/* Why a flush runs: shown in the CONTEXT of its errors. */
+typedef enum FlushReason
+{
+	FLUSH_EXPLICIT,				/* orm.flush() */
+	FLUSH_AUTOFLUSH,			/* before a statement that may read tables */
+	FLUSH_SAVEPOINT,			/* before a savepoint */
+	FLUSH_COMMIT				/* the transaction ends */
+} FlushReason;
+
+/*
+ * Writes everything that the session has pending and returns the number of
+ * rows written.  May run any user code (triggers, policies).
+ */
+extern int64 session_flush(Session *session, FlushReason reason);
+
+/* session_flush before a read or bulk change, unless orm.autoflush is off. */
+extern void session_autoflush(Session *session);
+
+/* ------------------------------------------------------------------------
+ * in identity_map.c: objects
+ *
+ * An object belongs to the user and row-security setting it was loaded
+ * under; only those of the present user and setting are found or returned.
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * A stored row was read: makes or refreshes the object of its identity, and
+ * returns the row that the session shows for it, which is a composite Datum
+ * in the current memory context.  slot holds exactly the columns of the
+ * model's row type.  Without populate_existing, values already loaded and
+ * pending changes stay as they are; with it they are overwritten.
+ */
+extern Datum session_take_row(Session *session, Model *model,
+							  TupleTableSlot *slot, bool populate_existing);
+
+/* The object with that key, or NULL.  Deleted ones are found too. */
+extern Object *session_find(Session *session, Model *model,
+							const Datum *key);
+
+/*
+ * The session's objects of a model that have a stored row (persistent, not
+ * flushed-deleted): List of Object *, in no order.
+ */
+extern List *session_persistent_objects(Session *session, Model *model);
+
+/* The stored row as the session knows it; NULL if expired or pending. */
+extern HeapTuple object_stored_row(Object *object);
+
+/* The key under which the session knows the object: values[nkeys]. */
+extern const Datum *object_key(Object *object);
+
+extern bool object_is_modified(Object *object);
+
+/*
+ * After a bulk statement the object's stored row is row (copied).  Pending
+ * changes of the columns in set_columns (attribute numbers, offset by
+ * FirstLowInvalidHeapAttributeNumber) are overwritten, others are kept.  A
+ * changed key gives the object its new identity.
+ */
+extern void object_synchronize(Object *object, HeapTuple row,
+							   Bitmapset *set_columns);
+
+/* After a bulk statement the object's row is gone. */
+extern void object_deleted_by_statement(Object *object);
+
+/* Forgets loaded values, never pending changes. */
+extern void object_expire_values(Object *object);
+
+/*
+ * Forgets the loaded values of a model's objects in every session of the
+ * backend, or (except) in all but the current user's objects of one session.
+ */
+extern void sessions_expire_model(Oid relid, Session *except);
+
+/* ------------------------------------------------------------------------
+ * in autoflush.c: statements of pg_orm's own
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * Executes a plan as pg_orm's own statement, its rows going to dest (never
+ * NULL): the statement itself neither autoflushes nor expires objects; what
+ * its triggers and functions run does both.  Needs an SPI connection.
+ * Returns the number of rows processed.
+ */
+extern uint64 own_statement_execute(SPIPlanPtr plan, Datum *values,
+									const char *nulls, DestReceiver *dest);
+
+/* ------------------------------------------------------------------------
+ * in row.c: documents and rows
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * A row of the model from a JSON object: base (a composite Datum of the row
+ * type, or 0 for all NULLs) with the columns that doc names replaced, by the
+ * rules of jsonb_populate_record.  The columns named are added to *given
+ * (attribute numbers, offset by FirstLowInvalidHeapAttributeNumber).  A key
+ * that is no column is 42703 with the nearest name, a doc that is no object
+ * is 22023.
+ */
+extern Datum row_from_document(Model *model, Datum base, Datum doc,
+							   Bitmapset **given);
+
+/* init, called by _PG_init */
+extern void session_init(void);
+
+#endif							/* PG_ORM_SESSION_H */
