@@ -31,25 +31,84 @@ PARTS = \
 	query/evaluate \
 	query/explain
 
-EXTENSION = pg_orm
+# The regression tests, one per chapter of the manual, in order; what has not
+# been written yet is left out.
+REGRESS_TESTS = \
+	install \
+	walk \
+	models \
+	map \
+	automap \
+	navigation \
+	to_one \
+	sessions \
+	autoflush \
+	transactions \
+	queries \
+	bulk \
+	evaluate \
+	explain \
+	tutorial
+
+# The isolation tests (test/specs).
+ISOLATION_TESTS = \
+	sessions
+
+EXTENSION = pg_orm pg_orm_tutorial
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_orm.control)
 MODULE_big = pg_orm
 PGFILEDESC = "pg_orm - object-relational mapper"
 
 OBJS = $(patsubst %.c,%.o,$(wildcard $(PARTS:%=src/%.c)))
 SQL_PARTS = $(wildcard $(PARTS:%=src/%.sql))
-DATA_built = pg_orm--$(EXTVERSION).sql
+DATA_built = pg_orm--$(EXTVERSION).sql pg_orm_tutorial--$(EXTVERSION).sql
 
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers
 
+REGRESS := $(foreach t,$(REGRESS_TESTS),$(if $(wildcard sql/$t.sql),$t))
+REGRESS_OPTS = --encoding=UTF8
+ISOLATION := $(foreach t,$(ISOLATION_TESTS),$(if $(wildcard test/specs/$t.spec),$t))
+ISOLATION_OPTS = --inputdir=test --encoding=UTF8
+TAP_TESTS := $(if $(wildcard test/t/*.pl),1)
+PROVE_TESTS = test/t/*.pl
+PROVE_FLAGS = -I test/t
+
+# These set up what is missing by themselves, PostgreSQL included, and run on
+# a throw-away cluster.  A PG_CONFIG given by hand is used, and otherwise
+# Debian's PostgreSQL 15.
+STANDALONE = test demo check-tree
+SCRIPT_ENV = $(if $(PG_CONFIG),PG_CONFIG="$(PG_CONFIG)") \
+	PARTS="$(PARTS)" REGRESS_TESTS="$(REGRESS_TESTS)" REGRESS="$(REGRESS)" \
+	ISOLATION_TESTS="$(ISOLATION_TESTS)" ISOLATION="$(ISOLATION)" \
+	TAP="$(sort $(wildcard test/t/*.pl))"
+
+PGXS := $(shell $(or $(PG_CONFIG),pg_config) --pgxs 2>/dev/null)
+ifneq ($(wildcard $(PGXS)),)
+SCRIPT_ENV := $(SCRIPT_ENV)
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+else ifneq ($(filter-out $(STANDALONE),$(or $(MAKECMDGOALS),all)),)
+$(error no PGXS: set PG_CONFIG to the pg_config of a PostgreSQL with its development files)
+endif
 
 # PGXS does not track headers.
 $(OBJS) $(OBJS:.o=.bc): $(wildcard src/*.h src/*/*.h)
 
 pg_orm--$(EXTVERSION).sql: $(SQL_PARTS) pg_orm.control Makefile
 	cat $(SQL_PARTS) > $@
+
+pg_orm_tutorial--$(EXTVERSION).sql: src/tutorial/tutorial.sql
+	cat $< > $@
+
+.PHONY: $(STANDALONE)
+
+test:
+	@$(SCRIPT_ENV) test/run
+
+demo:
+	@$(SCRIPT_ENV) test/demo
+
+check-tree:
+	@$(SCRIPT_ENV) test/check-tree

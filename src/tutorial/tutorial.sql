@@ -1,0 +1,1 @@
+\echo Use "CREATE EXTENSION pg_orm_tutorial CASCADE" to load this file. \quit
