@@ -9,6 +9,7 @@ PARTS = \
 	model/catalog \
 	model/metadata \
 	model/key \
+	model/sql_text \
 	model/declare \
 	model/create_all \
 	model/map \
@@ -20,6 +21,9 @@ PARTS = \
 	session/session \
 	session/identity_map \
 	session/row \
+	session/access \
+	session/statement \
+	session/load \
 	session/unit_of_work \
 	session/flush \
 	session/autoflush \

@@ -197,6 +197,17 @@ extern bool key_arguments_read(KeyArguments *arguments,
 extern char *model_key_to_text(Model *model, const Datum *values);
 
 /* ------------------------------------------------------------------------
+ * in sql_text.c: pieces of generated SQL, quoted and schema-qualified
+ * ------------------------------------------------------------------------
+ */
+
+/* An operator as "OPERATOR(schema.=)", palloc'd. */
+extern char *operator_sql(Oid operator);
+
+/* The quoted name of a column of the model. */
+extern const char *column_sql(Model *model, AttrNumber attnum);
+
+/* ------------------------------------------------------------------------
  * init, called by _PG_init
  * ------------------------------------------------------------------------
  */
