@@ -10,6 +10,7 @@ PARTS = \
 	model/metadata \
 	model/key \
 	model/sql_text \
+	model/relationship \
 	model/declare \
 	model/create_all \
 	model/map \

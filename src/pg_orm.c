@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
+#include "model/model.h"
 #include "pg_orm.h"
 
 PG_MODULE_MAGIC;
@@ -17,5 +18,6 @@ PG_MODULE_MAGIC;
 void
 _PG_init(void)
 {
+	metadata_init();
 	MarkGUCPrefixReserved(ORM_SCHEMA);
 }

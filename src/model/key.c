@@ -1,0 +1,343 @@
+/*-------------------------------------------------------------------------
+ *
+ * key.c
+ *	  Values of a primary key: hashing and comparing them as the key's own
+ *	  index does, reading them from rows and from the arguments of a call.
+ *
+ * Nothing here outlives its arguments but KeyArguments, which live in the
+ * memory context that the caller gives (fn_mcxt as a rule).  Arguments are
+ * converted without locks or catalog access once they are prepared.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "nodes/parsenodes.h"
+#include "parser/parse_coerce.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "compat.h"
+#include "model/model.h"
+
+/* Hash of every value of a type that has no hash function. */
+#define HASH_OF_UNHASHABLE 0x6f726d
+
+/* How one value becomes a value of the key's type. */
+typedef enum KeyConversion
+{
+	CONVERT_NONE,
+	CONVERT_FUNCTION,			/* a cast */
+	CONVERT_INPUT,				/* a cstring by the key's input function */
+	CONVERT_IO					/* by output and input function */
+} KeyConversion;
+
+typedef struct KeyConverter
+{
+	KeyConversion conversion;
+	int			nargs;			/* of the cast's function */
+	FmgrInfo	function;		/* the cast, or the output function */
+	FmgrInfo	input;
+	Oid			typioparam;
+	int32		typmod;			/* for the input function */
+} KeyConverter;
+
+struct KeyArguments
+{
+	int			first;			/* argument where the key begins */
+	int			nkeys;
+	char	   *class_name;
+	bool		is_array;		/* all values come in one array */
+	Oid			elemtype;		/* of that array */
+	int16		elemlen;
+	bool		elembyval;
+	char		elemalign;
+	KeyConverter converters[FLEXIBLE_ARRAY_MEMBER];
+};
+
+/* ------------------------------------------------------------------------
+ * hashing and comparing
+ * ------------------------------------------------------------------------
+ */
+
+uint32
+model_key_hash(Model *model, const Datum *values)
+{
+	uint32		hash = 0;
+
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		ModelKeyColumn *key = &model->keys[i];
+		uint32		h = HASH_OF_UNHASHABLE;
+
+		if (OidIsValid(key->hash.fn_oid))
+			h = DatumGetUInt32(FunctionCall1Coll(&key->hash, key->collation,
+												 values[i]));
+		hash = hash_combine(hash, h);
+	}
+	return hash;
+}
+
+bool
+model_key_equal(Model *model, const Datum *a, const Datum *b)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		ModelKeyColumn *key = &model->keys[i];
+
+		if (!DatumGetBool(FunctionCall2Coll(&key->equal, key->collation,
+											a[i], b[i])))
+			return false;
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------------
+ * keys of rows, keys as text
+ * ------------------------------------------------------------------------
+ */
+
+bool
+model_key_of_row(Model *model, HeapTupleHeader row, Datum *values)
+{
+	HeapTupleData tuple;
+
+	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	tuple.t_data = row;
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		bool		isnull;
+
+		values[i] = heap_getattr(&tuple, model->keys[i].attnum,
+								 model->tupdesc, &isnull);
+		if (isnull)
+			return false;
+	}
+	return true;
+}
+
+char *
+model_key_to_text(Model *model, const Datum *values)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfoChar(&buf, '(');
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		Oid			output;
+		bool		is_varlena;
+
+		getTypeOutputInfo(model->keys[i].typid, &output, &is_varlena);
+		if (i > 0)
+			appendStringInfoString(&buf, ", ");
+		appendStringInfoString(&buf, OidOutputFunctionCall(output,
+														   values[i]));
+	}
+	appendStringInfoChar(&buf, ')');
+	return buf.data;
+}
+
+/* ------------------------------------------------------------------------
+ * keys of arguments
+ * ------------------------------------------------------------------------
+ */
+
+static void
+use_input(KeyConverter *converter, KeyConversion conversion, Oid source,
+		  Oid target, int32 typmod, MemoryContext mcxt)
+{
+	Oid			function;
+	bool		is_varlena;
+
+	converter->conversion = conversion;
+	if (conversion == CONVERT_IO)
+	{
+		getTypeOutputInfo(source, &function, &is_varlena);
+		fmgr_info_cxt(function, &converter->function, mcxt);
+	}
+	getTypeInputInfo(target, &function, &converter->typioparam);
+	fmgr_info_cxt(function, &converter->input, mcxt);
+	converter->typmod = typmod;
+}
+
+static bool
+is_text(Oid typid)
+{
+	char		category;
+	bool		preferred;
+
+	get_type_category_preferred(typid, &category, &preferred);
+	return category == TYPCATEGORY_STRING;
+}
+
+/*
+ * A length or precision of the key's type is not applied: a value that does
+ * not fit is the key of no row, and must not become that of another one.
+ * Only bit strings and character(n) need theirs to be read at all, and those
+ * compare as they should without.
+ */
+static void
+prepare_converter(KeyConverter *converter, Oid source, ModelKeyColumn *key,
+				  const char *class_name, MemoryContext mcxt)
+{
+	Oid			target = getBaseType(key->typid);
+	Oid			from = getBaseType(source);
+	Oid			cast;
+
+	if (from == target)
+		converter->conversion = CONVERT_NONE;
+	else if (source == UNKNOWNOID)
+		use_input(converter, CONVERT_INPUT, source, target, -1, mcxt);
+	else if (is_text(from) && !is_text(target))
+		use_input(converter, CONVERT_IO, from, target, -1, mcxt);
+	else
+		switch (find_coercion_pathway(target, from, COERCION_ASSIGNMENT,
+									  &cast))
+		{
+			case COERCION_PATH_RELABELTYPE:
+				converter->conversion = CONVERT_NONE;
+				break;
+			case COERCION_PATH_FUNC:
+				converter->conversion = CONVERT_FUNCTION;
+				converter->nargs = get_func_nargs(cast);
+				fmgr_info_cxt(cast, &converter->function, mcxt);
+				break;
+			case COERCION_PATH_COERCEVIAIO:
+			case COERCION_PATH_ARRAYCOERCE:
+				use_input(converter, CONVERT_IO, from, target, -1, mcxt);
+				break;
+			case COERCION_PATH_NONE:
+				ereport(ERROR,
+						(errcode(ERRCODE_DATATYPE_MISMATCH),
+						 errmsg("a value of type %s is no key of class \"%s\"",
+								format_type_be(source), class_name),
+						 errdetail("The key is of type %s.",
+								   format_type_be(key->typid))));
+		}
+}
+
+static void
+wrong_number(const char *class_name, int nkeys, int given)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("wrong number of key values for class \"%s\"",
+					class_name),
+			 errdetail("The primary key has %d, but %d were given.",
+					   nkeys, given)));
+}
+
+KeyArguments *
+key_arguments_prepare(FunctionCallInfo fcinfo, int first, Model *model,
+					  MemoryContext mcxt)
+{
+	KeyArguments *result;
+	int			given = PG_NARGS() - first;
+
+	result = MemoryContextAllocZero(mcxt, offsetof(KeyArguments, converters) +
+									sizeof(KeyConverter) * model->nkeys);
+	result->first = first;
+	result->nkeys = model->nkeys;
+	result->class_name = MemoryContextStrdup(mcxt, model->class_name);
+	result->is_array = get_fn_expr_variadic(fcinfo->flinfo);
+	if (result->is_array)
+	{
+		Oid			array = get_fn_expr_argtype(fcinfo->flinfo, first);
+
+		result->elemtype = get_base_element_type(array);
+		if (!OidIsValid(result->elemtype))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("VARIADIC argument must be an array")));
+		get_typlenbyvalalign(result->elemtype, &result->elemlen,
+							 &result->elembyval, &result->elemalign);
+	}
+	else if (given != model->nkeys)
+		wrong_number(model->class_name, model->nkeys, given);
+
+	for (int i = 0; i < model->nkeys; i++)
+		prepare_converter(&result->converters[i],
+						  result->is_array ? result->elemtype :
+						  get_fn_expr_argtype(fcinfo->flinfo, first + i),
+						  &model->keys[i], model->class_name, mcxt);
+	return result;
+}
+
+static Datum
+convert(KeyConverter *converter, Datum value)
+{
+	switch (converter->conversion)
+	{
+		case CONVERT_NONE:
+			return value;
+		case CONVERT_FUNCTION:
+			/* a cast may want the typmod and whether it is explicit, too */
+			if (converter->nargs == 1)
+				return FunctionCall1(&converter->function, value);
+			if (converter->nargs == 2)
+				return FunctionCall2(&converter->function, value,
+									 Int32GetDatum(-1));
+			return FunctionCall3(&converter->function, value,
+								 Int32GetDatum(-1), BoolGetDatum(false));
+		case CONVERT_INPUT:
+			return InputFunctionCall(&converter->input,
+									 DatumGetCString(value),
+									 converter->typioparam,
+									 converter->typmod);
+		case CONVERT_IO:
+			return InputFunctionCall(&converter->input,
+									 OutputFunctionCall(&converter->function,
+														value),
+									 converter->typioparam,
+									 converter->typmod);
+	}
+	pg_unreachable();
+}
+
+static bool
+read_array(KeyArguments *arguments, FunctionCallInfo fcinfo, Datum *values)
+{
+	ArrayType  *array;
+	Datum	   *elems;
+	bool	   *nulls;
+	int			n;
+
+	if (PG_ARGISNULL(arguments->first))
+		return false;
+	array = PG_GETARG_ARRAYTYPE_P(arguments->first);
+	deconstruct_array(array, arguments->elemtype, arguments->elemlen,
+					  arguments->elembyval, arguments->elemalign,
+					  &elems, &nulls, &n);
+	if (n != arguments->nkeys)
+		wrong_number(arguments->class_name, arguments->nkeys, n);
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			return false;
+		values[i] = convert(&arguments->converters[i], elems[i]);
+	}
+	return true;
+}
+
+bool
+key_arguments_read(KeyArguments *arguments, FunctionCallInfo fcinfo,
+				   Datum *values)
+{
+	if (arguments->is_array)
+		return read_array(arguments, fcinfo, values);
+	for (int i = 0; i < arguments->nkeys; i++)
+	{
+		if (PG_ARGISNULL(arguments->first + i))
+			return false;
+		values[i] = convert(&arguments->converters[i],
+							PG_GETARG_DATUM(arguments->first + i));
+	}
+	return true;
+}

@@ -1,0 +1,824 @@
+/*-------------------------------------------------------------------------
+ *
+ * relationship.c
+ *	  Declared relationships: finding the foreign keys that they mean
+ *	  (binding), and writing them to the config table.
+ *
+ * A row is bound as soon as both tables exist: by orm.relate at once, after
+ * orm.declare when orm.create_all has made them.  The foreign keys decide the
+ * direction.  Where the tables have none (views, foreign and distributed
+ * tables cannot) the columns named in foreign_keys refer to the other side's
+ * primary key.
+ *
+ * Memory is the caller's context; nothing is kept.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+#include "compat.h"
+#include "model/internal.h"
+
+/* A foreign key between two relations, its columns by name. */
+typedef struct ForeignKey
+{
+	char	   *name;			/* NULL if only foreign_keys says so */
+	Oid			from;			/* has the columns */
+	List	   *columns;		/* of char * */
+	List	   *referenced;		/* of char * */
+} ForeignKey;
+
+/* A foreign key that could carry the relationship. */
+typedef struct Candidate
+{
+	ForeignKey *key;
+	RelationshipDirection direction;
+} Candidate;
+
+AttrNumber *
+attnums_of_names(Oid relid, List *names)
+{
+	AttrNumber *attnums;
+	ListCell   *lc;
+	int			n = 0;
+
+	if (names == NIL)
+		return NULL;
+	attnums = palloc(sizeof(AttrNumber) * list_length(names));
+	foreach(lc, names)
+	{
+		attnums[n] = get_attnum(relid, lfirst(lc));
+		if (attnums[n++] <= 0)
+			return NULL;
+	}
+	return attnums;
+}
+
+/*
+ * The parts of a dotted name.  They are taken as written, as every other name
+ * in pg_orm's calls is; a part that contains a dot has to be quoted.
+ */
+List *
+split_name(const char *name)
+{
+	List	   *parts = NIL;
+	StringInfoData part;
+	bool		quoted = false;
+
+	initStringInfo(&part);
+	for (const char *c = name; *c; c++)
+	{
+		if (*c == '"' && quoted && c[1] == '"')
+			appendStringInfoChar(&part, *c++);
+		else if (*c == '"')
+			quoted = !quoted;
+		else if (*c == '.' && !quoted)
+		{
+			parts = lappend(parts, pstrdup(part.data));
+			resetStringInfo(&part);
+		}
+		else
+			appendStringInfoChar(&part, *c);
+	}
+	return lappend(parts, part.data);
+}
+
+/* ------------------------------------------------------------------------
+ * options
+ * ------------------------------------------------------------------------
+ */
+
+static int
+cascade_bit(const char *word)
+{
+	static const struct
+	{
+		const char *word;
+		int			bits;
+	}			words[] = {
+		{"all", CASCADE_ALL},
+		{"save-update", CASCADE_SAVE_UPDATE},
+		{"merge", CASCADE_MERGE},
+		{"refresh-expire", CASCADE_REFRESH_EXPIRE},
+		{"expunge", CASCADE_EXPUNGE},
+		{"delete", CASCADE_DELETE},
+		{"delete-orphan", CASCADE_DELETE_ORPHAN},
+		{"none", 0},
+	};
+	List	   *names = NIL;
+	const char *nearest;
+
+	for (int i = 0; i < lengthof(words); i++)
+	{
+		if (strcmp(words[i].word, word) == 0)
+			return words[i].bits;
+		names = lappend(names, (char *) words[i].word);
+	}
+	nearest = nearest_name(word, names);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown cascade \"%s\"", word),
+			 nearest ? errhint("Perhaps you meant \"%s\".", nearest) :
+			 errhint("The cascades are all, save-update, merge, refresh-expire, expunge, delete, delete-orphan and none.")));
+}
+
+int
+cascade_bits(const char *cascade, bool viewonly)
+{
+	char	   *copy;
+	char	   *word;
+	char	   *rest;
+	int			bits = 0;
+
+	if (cascade == NULL)
+		return viewonly ? CASCADE_MERGE : CASCADE_DEFAULT;
+	copy = pstrdup(cascade);
+	for (word = strtok_r(copy, ", \t\n", &rest); word;
+		 word = strtok_r(NULL, ", \t\n", &rest))
+		bits |= cascade_bit(word);
+	if (viewonly && (bits & ~(CASCADE_MERGE | CASCADE_REFRESH_EXPIRE |
+							  CASCADE_EXPUNGE)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cascade \"%s\" would write through a viewonly relationship",
+						cascade)));
+	return bits;
+}
+
+/* ------------------------------------------------------------------------
+ * foreign keys
+ * ------------------------------------------------------------------------
+ */
+
+static List *
+column_names_of(Oid relid, HeapTuple tuple, TupleDesc tupdesc, int column)
+{
+	bool		isnull;
+	Datum		datum = heap_getattr(tuple, column, tupdesc, &isnull);
+	ArrayType  *array = DatumGetArrayTypeP(datum);
+	int16	   *attnums = (int16 *) ARR_DATA_PTR(array);
+	List	   *names = NIL;
+
+	for (int i = 0; i < ARR_DIMS(array)[0]; i++)
+		names = lappend(names, get_attname(relid, attnums[i], false));
+	return names;
+}
+
+/* The foreign-key constraints of one relation that reference another. */
+static List *
+foreign_keys_between(Oid from, Oid to)
+{
+	Relation	rel = table_open(ConstraintRelationId, AccessShareLock);
+	TupleDesc	tupdesc = RelationGetDescr(rel);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *result = NIL;
+
+	ScanKeyInit(&key, Anum_pg_constraint_conrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(from));
+	scan = systable_beginscan(rel, ConstraintRelidTypidNameIndexId, true,
+							  NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_constraint con = (Form_pg_constraint) GETSTRUCT(tuple);
+		ForeignKey *fk;
+
+		if (con->contype != CONSTRAINT_FOREIGN || con->confrelid != to)
+			continue;
+		fk = palloc0(sizeof(ForeignKey));
+		fk->name = pstrdup(NameStr(con->conname));
+		fk->from = from;
+		fk->columns = column_names_of(from, tuple, tupdesc,
+									  Anum_pg_constraint_conkey);
+		fk->referenced = column_names_of(to, tuple, tupdesc,
+										 Anum_pg_constraint_confkey);
+		result = lappend(result, fk);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return result;
+}
+
+static bool
+list_has(List *names, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+		if (strcmp(lfirst(lc), name) == 0)
+			return true;
+	return false;
+}
+
+static bool
+same_columns(List *a, List *b)
+{
+	ListCell   *lc;
+
+	if (list_length(a) != list_length(b))
+		return false;
+	foreach(lc, a)
+		if (!list_has(b, lfirst(lc)))
+			return false;
+	return true;
+}
+
+/*
+ * Does a list as the user wrote it (columns, perhaps with their table's
+ * name) name exactly these columns of the relation?
+ */
+static bool
+names_columns(List *written, Oid relid, List *columns)
+{
+	char	   *relname = get_rel_name(relid);
+	ListCell   *lc;
+
+	if (list_length(written) != list_length(columns))
+		return false;
+	foreach(lc, columns)
+		if (!list_has(written, lfirst(lc)) &&
+			!list_has(written, psprintf("%s.%s", relname,
+										(char *) lfirst(lc))))
+			return false;
+	return true;
+}
+
+/* The written columns without their table; NIL if one is not of relid. */
+static List *
+written_columns(List *written, Oid relid)
+{
+	char	   *prefix = psprintf("%s.", get_rel_name(relid));
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	foreach(lc, written)
+	{
+		char	   *name = lfirst(lc);
+
+		if (get_attnum(relid, name) <= 0 &&
+			strncmp(name, prefix, strlen(prefix)) == 0)
+			name += strlen(prefix);
+		if (get_attnum(relid, name) <= 0)
+			return NIL;
+		result = lappend(result, name);
+	}
+	return result;
+}
+
+static char *
+comma_list(List *names)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, names)
+		appendStringInfo(&buf, "%s%s", buf.len ? ", " : "",
+						 (char *) lfirst(lc));
+	return buf.data;
+}
+
+static char *
+describe_foreign_key(ForeignKey *fk)
+{
+	return psprintf("%s (%s) of %s", fk->name ? fk->name : "columns",
+					comma_list(fk->columns), get_rel_name(fk->from));
+}
+
+static void
+ambiguous(RelationshipDef *def, List *candidates, const char *hint)
+{
+	List	   *texts = NIL;
+	ListCell   *lc;
+
+	foreach(lc, candidates)
+		texts = lappend(texts, describe_foreign_key(lfirst(lc)));
+	ereport(ERROR,
+			(errcode(ERRCODE_AMBIGUOUS_FUNCTION),
+			 errmsg("relationship \"%s\" of class \"%s\" is ambiguous",
+					def->name, def->class_name),
+			 errdetail("It could go by the foreign keys %s.",
+					   comma_list(texts)),
+			 errhint("%s", hint)));
+}
+
+static void
+no_foreign_key(RelationshipDef *def, Oid a, Oid b)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_FOREIGN_KEY),
+			 errmsg("there is no foreign key for relationship \"%s\" of class \"%s\"",
+					def->name, def->class_name),
+			 def->foreign_keys || def->remote_side ?
+			 errdetail("None between \"%s\" and \"%s\" fits foreign_keys and remote_side.",
+					   get_rel_name(a), get_rel_name(b)) :
+			 errdetail("There is none between \"%s\" and \"%s\".",
+					   get_rel_name(a), get_rel_name(b)),
+			 errhint("Add a foreign key, or name in foreign_keys the columns that refer to the other side's primary key.")));
+}
+
+/* ------------------------------------------------------------------------
+ * binding without a secondary table
+ * ------------------------------------------------------------------------
+ */
+
+static List *
+add_candidates(List *list, RelationshipDef *def, List *foreign_keys,
+			   RelationshipDirection direction, Oid remote)
+{
+	ListCell   *lc;
+
+	foreach(lc, foreign_keys)
+	{
+		ForeignKey *fk = lfirst(lc);
+		List	   *remote_columns = direction == RELATIONSHIP_MANY_TO_ONE ?
+			fk->referenced : fk->columns;
+		Candidate  *candidate;
+
+		if (def->foreign_keys &&
+			!names_columns(def->foreign_keys, fk->from, fk->columns))
+			continue;
+		if (def->remote_side &&
+			!names_columns(def->remote_side, remote, remote_columns))
+			continue;
+		candidate = palloc(sizeof(Candidate));
+		candidate->key = fk;
+		candidate->direction = direction;
+		list = lappend(list, candidate);
+	}
+	return list;
+}
+
+/* foreign_keys without a constraint refer to the other's primary key. */
+static List *
+implied_key(RelationshipDef *def, Oid from, ModelDef *to)
+{
+	List	   *columns = written_columns(def->foreign_keys, from);
+	List	   *referenced = primary_key_columns(to->relid);
+	ForeignKey *fk;
+
+	if (referenced == NIL)
+		referenced = to->primary_key;
+	if (columns == NIL || list_length(columns) != list_length(referenced))
+		return NIL;
+	fk = palloc0(sizeof(ForeignKey));
+	fk->from = from;
+	fk->columns = columns;
+	fk->referenced = referenced;
+	return list_make1(fk);
+}
+
+static List *
+find_candidates(RelationshipDef *def, ModelDef *owner, ModelDef *target)
+{
+	List	   *result = NIL;
+
+	result = add_candidates(result, def,
+							foreign_keys_between(owner->relid, target->relid),
+							RELATIONSHIP_MANY_TO_ONE, target->relid);
+	result = add_candidates(result, def,
+							foreign_keys_between(target->relid, owner->relid),
+							RELATIONSHIP_ONE_TO_MANY, target->relid);
+	if (result || def->foreign_keys == NIL)
+		return result;
+	result = add_candidates(result, def,
+							implied_key(def, owner->relid, target),
+							RELATIONSHIP_MANY_TO_ONE, target->relid);
+	return add_candidates(result, def,
+						  implied_key(def, target->relid, owner),
+						  RELATIONSHIP_ONE_TO_MANY, target->relid);
+}
+
+/*
+ * A self-referential foreign key can be read both ways.  It is one-to-many
+ * unless remote_side names the referenced columns, as in the reference.
+ */
+static Candidate *
+choose_self_referential(List *candidates)
+{
+	ListCell   *lc;
+
+	foreach(lc, candidates)
+	{
+		Candidate  *candidate = lfirst(lc);
+
+		if (candidate->direction == RELATIONSHIP_ONE_TO_MANY)
+			return candidate;
+	}
+	return linitial(candidates);
+}
+
+static List *
+distinct_keys(List *candidates)
+{
+	List	   *keys = NIL;
+	ListCell   *lc;
+
+	foreach(lc, candidates)
+	{
+		ForeignKey *fk = ((Candidate *) lfirst(lc))->key;
+		ListCell   *other;
+		bool		known = false;
+
+		foreach(other, keys)
+		{
+			ForeignKey *seen = lfirst(other);
+
+			if (seen->from == fk->from &&
+				same_columns(seen->columns, fk->columns) &&
+				seen->name && fk->name && strcmp(seen->name, fk->name) == 0)
+				known = true;
+		}
+		if (!known)
+			keys = lappend(keys, fk);
+	}
+	return keys;
+}
+
+static void
+bind_direct(RelationshipDef *def, ModelDef *owner, ModelDef *target)
+{
+	List	   *candidates = find_candidates(def, owner, target);
+	List	   *keys = distinct_keys(candidates);
+	Candidate  *chosen;
+	bool		many_to_one;
+
+	if (candidates == NIL)
+		no_foreign_key(def, owner->relid, target->relid);
+	if (list_length(keys) > 1 && owner->relid != target->relid)
+		ambiguous(def, keys, "Name the foreign key's columns in foreign_keys.");
+	if (list_length(keys) > 1)
+		ambiguous(def, keys,
+				  "Name the foreign key's columns in foreign_keys, and the remote columns in remote_side.");
+	chosen = choose_self_referential(candidates);
+
+	many_to_one = chosen->direction == RELATIONSHIP_MANY_TO_ONE;
+	def->direction = chosen->direction;
+	def->constraint_name = chosen->key->name;
+	def->local_columns = many_to_one ? chosen->key->columns :
+		chosen->key->referenced;
+	def->remote_columns = many_to_one ? chosen->key->referenced :
+		chosen->key->columns;
+}
+
+/* ------------------------------------------------------------------------
+ * binding through a secondary table
+ * ------------------------------------------------------------------------
+ */
+
+/* "schema"."table" or a table of the owner's schema; never by search_path. */
+static Oid
+find_secondary(RelationshipDef *def, ModelDef *owner)
+{
+	Oid			schema = get_rel_namespace(owner->relid);
+	Oid			relid = get_relname_relid(def->secondary, schema);
+	ModelDef   *model;
+	List	   *parts;
+
+	if (OidIsValid(relid))
+		return relid;
+	/* the class of the secondary table does as well */
+	model = model_def_by_class(def->secondary);
+	if (model)
+		return model->relid;
+	parts = split_name(def->secondary);
+	if (list_length(parts) != 2)
+		return InvalidOid;
+	schema = get_namespace_oid(linitial(parts), true);
+	return OidIsValid(schema) ? get_relname_relid(lsecond(parts), schema) :
+		InvalidOid;
+}
+
+/*
+ * The secondary table's foreign key to one side.  Where there are several,
+ * the written columns choose; except excludes the one of the other side.
+ */
+static ForeignKey *
+secondary_key(RelationshipDef *def, Oid secondary, Oid to, List *written,
+			  ForeignKey *except)
+{
+	List	   *found = NIL;
+	List	   *chosen = NIL;
+	ListCell   *lc;
+
+	foreach(lc, foreign_keys_between(secondary, to))
+	{
+		ForeignKey *fk = lfirst(lc);
+
+		if (except && same_columns(fk->columns, except->columns))
+			continue;
+		found = lappend(found, fk);
+		if (written && names_columns(written, secondary, fk->columns))
+			chosen = lappend(chosen, fk);
+	}
+	if (chosen)
+		found = chosen;
+	if (found == NIL)
+		no_foreign_key(def, secondary, to);
+	if (list_length(found) > 1)
+		ambiguous(def, found,
+				  "Name the secondary table's columns for this side in foreign_keys, and those for the other side in remote_side.");
+	return linitial(found);
+}
+
+static void
+bind_secondary(RelationshipDef *def, ModelDef *owner, ModelDef *target)
+{
+	Oid			secondary = find_secondary(def, owner);
+	ForeignKey *near;
+	ForeignKey *far = NULL;
+
+	if (!OidIsValid(secondary))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("secondary table \"%s\" of relationship \"%s\" does not exist",
+						def->secondary, def->name)));
+
+	/* between a table and itself the far side may be the one that is named */
+	if (owner->relid == target->relid && def->remote_side)
+		far = secondary_key(def, secondary, target->relid, def->remote_side,
+							NULL);
+	near = secondary_key(def, secondary, owner->relid, def->foreign_keys,
+						 far);
+	if (far == NULL)
+		far = secondary_key(def, secondary, target->relid, def->remote_side,
+							owner->relid == target->relid ? near : NULL);
+
+	def->direction = RELATIONSHIP_MANY_TO_MANY;
+	def->secondary_relation = secondary;
+	def->constraint_name = near->name;
+	def->local_columns = near->referenced;
+	def->secondary_local = near->columns;
+	def->secondary_constraint = far->name;
+	def->remote_columns = far->referenced;
+	def->secondary_remote = far->columns;
+}
+
+/* ------------------------------------------------------------------------
+ * checks that need both sides
+ * ------------------------------------------------------------------------
+ */
+
+static void
+name_taken(ModelDef *model, const char *name, const char *what, int code)
+{
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg("relationship \"%s\" cannot be added to class \"%s\"",
+					name, model->class_name),
+			 errdetail("The class has a %s of that name.", what)));
+}
+
+/* Is def the stored row of the relationship that is being checked? */
+static bool
+is_own_row(RelationshipDef *def, RelationshipDef *checked)
+{
+	return checked->stored &&
+		strcmp(def->class_name, checked->class_name) == 0 &&
+		strcmp(def->name, checked->name) == 0;
+}
+
+/*
+ * A relationship must not have the name of a column, which would hide it, nor
+ * that of another relationship of the class.
+ */
+static void
+check_name_free(ModelDef *model, const char *name, RelationshipDef *checked)
+{
+	ListCell   *lc;
+
+	if (OidIsValid(model->relid) &&
+		get_attnum(model->relid, name) != InvalidAttrNumber)
+		name_taken(model, name, "column", ERRCODE_DUPLICATE_COLUMN);
+	foreach(lc, relationship_defs_of_class(model->class_name))
+	{
+		RelationshipDef *def = lfirst(lc);
+
+		if (strcmp(def->name, name) == 0 && !is_own_row(def, checked))
+			name_taken(model, name, "relationship", ERRCODE_DUPLICATE_OBJECT);
+	}
+	foreach(lc, relationship_defs_to_class(model->class_name))
+	{
+		RelationshipDef *def = lfirst(lc);
+
+		if (def->backref && strcmp(def->backref, name) == 0 &&
+			!is_own_row(def, checked))
+			name_taken(model, name, "backref", ERRCODE_DUPLICATE_OBJECT);
+	}
+}
+
+static void
+check_options(RelationshipDef *def)
+{
+	int			bits = cascade_bits(def->cascade, def->viewonly);
+
+	if ((bits & CASCADE_DELETE_ORPHAN) &&
+		def->direction != RELATIONSHIP_ONE_TO_MANY)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cascade \"delete-orphan\" needs a one-to-many relationship"),
+				 errdetail("Relationship \"%s\" of class \"%s\" is not.",
+						   def->name, def->class_name)));
+	if (def->uselist_given && def->uselist &&
+		def->direction == RELATIONSHIP_MANY_TO_ONE)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("many-to-one relationship \"%s\" of class \"%s\" cannot be a collection",
+						def->name, def->class_name)));
+}
+
+void
+relationship_bind(RelationshipDef *def, ModelDef *owner, ModelDef *target)
+{
+	def->target = target->class_name;
+	if (def->secondary)
+		bind_secondary(def, owner, target);
+	else
+		bind_direct(def, owner, target);
+	def->bound = true;
+
+	check_options(def);
+	check_name_free(owner, def->name, def);
+	if (def->backref)
+	{
+		/* its navigation function will be in the target's schema */
+		catalog_check_owner(target->relid);
+		if (strcmp(owner->class_name, target->class_name) == 0 &&
+			strcmp(def->name, def->backref) == 0)
+			name_taken(target, def->backref, "relationship",
+					   ERRCODE_DUPLICATE_OBJECT);
+		check_name_free(target, def->backref, def);
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * rows
+ * ------------------------------------------------------------------------
+ */
+
+/* The class that a declared target means, or NULL: a class or a table. */
+static ModelDef *
+find_target(RelationshipDef *def, ModelDef *owner)
+{
+	ModelDef   *target = model_def_by_class(def->target);
+	Model	   *model;
+
+	if (target)
+		return target;
+	if (OidIsValid(owner->relid))
+	{
+		/* a table of the owner's schema comes before those of others */
+		Oid			relid = get_relname_relid(def->target,
+											  get_rel_namespace(owner->relid));
+
+		target = OidIsValid(relid) ? model_def_by_relation(relid) : NULL;
+		if (target)
+			return target;
+	}
+	model = model_by_class(def->target, true);
+	return model ? model_def_by_relation(model->relid) : NULL;
+}
+
+static const char *
+direction_text(RelationshipDef *def)
+{
+	if (!def->bound)
+		return NULL;
+	switch (def->direction)
+	{
+		case RELATIONSHIP_MANY_TO_ONE:
+			return "many-to-one";
+		case RELATIONSHIP_ONE_TO_MANY:
+			return "one-to-many";
+		case RELATIONSHIP_MANY_TO_MANY:
+			return "many-to-many";
+	}
+	pg_unreachable();
+}
+
+static int
+binding_params(RelationshipDef *def, CatalogParam *params)
+{
+	int			n = 0;
+
+	params[n++] = catalog_text(def->class_name);
+	params[n++] = catalog_text(def->name);
+	params[n++] = catalog_text(def->target);
+	params[n++] = catalog_text(direction_text(def));
+	params[n++] = catalog_name(def->constraint_name);
+	params[n++] = catalog_names(def->local_columns);
+	params[n++] = catalog_names(def->remote_columns);
+	params[n++] = catalog_oid(REGCLASSOID, def->secondary_relation);
+	params[n++] = catalog_names(def->secondary_local);
+	params[n++] = catalog_names(def->secondary_remote);
+	params[n++] = catalog_name(def->secondary_constraint);
+	return n;
+}
+
+static void
+insert_row(RelationshipDef *def)
+{
+	CatalogParam params[24];
+	int			n = binding_params(def, params);
+
+	params[n++] = catalog_text(def->backref);
+	params[n++] = catalog_text(def->secondary);
+	params[n++] = catalog_texts(def->foreign_keys);
+	params[n++] = catalog_texts(def->remote_side);
+	params[n++] = catalog_text(def->order_by);
+	params[n++] = catalog_text(def->cascade);
+	params[n++] = catalog_bool(def->passive_deletes, false);
+	params[n++] = catalog_bool(def->viewonly, false);
+	params[n++] = catalog_bool(def->uselist, !def->uselist_given);
+	params[n++] = catalog_name(def->extension);
+	catalog_execute("INSERT INTO orm.relationship_def"
+					" (class, name, target, direction, constraint_name,"
+					" local_columns, remote_columns, secondary_relation,"
+					" secondary_local, secondary_remote,"
+					" secondary_constraint, backref, secondary,"
+					" foreign_keys, remote_side, order_by, cascade,"
+					" passive_deletes, viewonly, uselist, extension)"
+					" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
+					" $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+					n, params);
+}
+
+static void
+update_binding(RelationshipDef *def)
+{
+	CatalogParam params[24];
+	int			n = binding_params(def, params);
+
+	catalog_execute("UPDATE orm.relationship_def"
+					" SET target = $3, direction = $4, constraint_name = $5,"
+					" local_columns = $6, remote_columns = $7,"
+					" secondary_relation = $8, secondary_local = $9,"
+					" secondary_remote = $10, secondary_constraint = $11"
+					" WHERE class OPERATOR(pg_catalog.=) $1"
+					" AND name OPERATOR(pg_catalog.=) $2", n, params);
+}
+
+/* Can the row be bound yet? */
+static bool
+is_complete(RelationshipDef *def, ModelDef *owner, ModelDef *target)
+{
+	return OidIsValid(owner->relid) && target != NULL &&
+		OidIsValid(target->relid) &&
+		(def->secondary == NULL || OidIsValid(find_secondary(def, owner)));
+}
+
+void
+relationship_insert(RelationshipDef *def)
+{
+	ModelDef   *owner = model_def_by_class(def->class_name);
+	ModelDef   *target = find_target(def, owner);
+
+	def->extension = catalog_current_extension();
+	if (is_complete(def, owner, target))
+		relationship_bind(def, owner, target);
+	else
+	{
+		cascade_bits(def->cascade, def->viewonly);
+		check_name_free(owner, def->name, def);
+	}
+	insert_row(def);
+}
+
+void
+relationships_bind_pending(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, relationship_defs())
+	{
+		RelationshipDef *def = lfirst(lc);
+		ModelDef   *owner;
+		ModelDef   *target;
+
+		if (def->bound)
+			continue;
+		owner = model_def_by_class(def->class_name);
+		if (owner == NULL || !OidIsValid(owner->relid) ||
+			!compat_class_ownercheck(owner->relid, GetUserId()))
+			continue;
+		target = find_target(def, owner);
+		if (!is_complete(def, owner, target))
+			continue;
+		relationship_bind(def, owner, target);
+		update_binding(def);
+	}
+}
