@@ -102,7 +102,6 @@ orm.relate, never directly; orm.relationships is the view to read.';
 -- triggers, so that those see the new state.
 CREATE FUNCTION orm.catalog_changed() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'orm_catalog_changed' LANGUAGE C;
-REVOKE EXECUTE ON FUNCTION orm.catalog_changed() FROM PUBLIC;
 COMMENT ON FUNCTION orm.catalog_changed() IS
 'Row trigger of the config tables: makes all backends read the models anew,
 and refuses a row whose table does not exist (42P01). Not to be called.';
