@@ -12,6 +12,7 @@
 
 #include "model/model.h"
 #include "pg_orm.h"
+#include "session/session.h"
 
 PG_MODULE_MAGIC;
 
@@ -19,5 +20,6 @@ void
 _PG_init(void)
 {
 	metadata_init();
+	session_init();
 	MarkGUCPrefixReserved(ORM_SCHEMA);
 }

@@ -204,6 +204,9 @@ extern char *model_key_to_text(Model *model, const Datum *values);
 /* An operator as "OPERATOR(schema.=)", palloc'd. */
 extern char *operator_sql(Oid operator);
 
+/* The class as it may stand in a comment of generated SQL, palloc'd. */
+extern char *class_comment(Model *model);
+
 /* The quoted name of a column of the model. */
 extern const char *column_sql(Model *model, AttrNumber attnum);
 

@@ -40,3 +40,17 @@ column_sql(Model *model, AttrNumber attnum)
 	return quote_identifier(NameStr(TupleDescAttr(model->tupdesc,
 												  attnum - 1)->attname));
 }
+
+/* A class may have any name, also one that would end a comment. */
+char *
+class_comment(Model *model)
+{
+	char	   *result = pstrdup(model->class_name);
+
+	for (char *c = result; *c != '\0'; c++)
+	{
+		if (*c == '*' || *c == '/')
+			*c = '_';
+	}
+	return result;
+}

@@ -1,0 +1,83 @@
+/*-------------------------------------------------------------------------
+ *
+ * access.c
+ *	  Privileges of session calls, checked where the mistake is made and not
+ *	  only by the statement that the flush runs later.
+ *
+ * Nothing is kept here: every answer comes from PostgreSQL's own ACL
+ * functions.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/objectaddress.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+
+#include "compat.h"
+#include "session/internal.h"
+
+static ObjectType
+relation_object_type(Model *model)
+{
+	return get_relkind_objtype(model->relkind);
+}
+
+void
+access_require(Model *model, AclMode mode, Bitmapset *columns)
+{
+	Oid			userid = GetUserId();
+	int			member = -1;
+
+	if (pg_class_aclcheck(model->relid, userid, mode) == ACLCHECK_OK)
+		return;
+	if (mode != ACL_DELETE && !bms_is_empty(columns))
+	{
+		while ((member = bms_next_member(columns, member)) >= 0)
+		{
+			AttrNumber	attnum = member + FirstLowInvalidHeapAttributeNumber;
+
+			if (pg_attribute_aclcheck(model->relid, attnum, userid,
+									  mode) != ACLCHECK_OK)
+				break;
+		}
+		if (member < 0)
+			return;
+	}
+	aclcheck_error(ACLCHECK_NO_PRIV, relation_object_type(model),
+				   get_rel_name(model->relid));
+}
+
+/* Every column of the row type that is not dropped. */
+static Bitmapset *
+all_columns(Model *model)
+{
+	Bitmapset  *result = NULL;
+
+	for (int i = 0; i < model->tupdesc->natts; i++)
+	{
+		if (!TupleDescAttr(model->tupdesc, i)->attisdropped)
+			result = bms_add_member(result,
+									i + 1 - FirstLowInvalidHeapAttributeNumber);
+	}
+	return result;
+}
+
+/*
+ * Row security may depend on anything, so under it a row in memory proves
+ * nothing; what a view or a foreign table checks is not known here at all.
+ */
+bool
+access_memory_suffices(Model *model)
+{
+	if (pg_class_aclcheck(model->relid, GetUserId(),
+						  ACL_SELECT) != ACLCHECK_OK)
+		access_require(model, ACL_SELECT, all_columns(model));
+	if (model->relkind != RELKIND_RELATION &&
+		model->relkind != RELKIND_PARTITIONED_TABLE)
+		return false;
+	return check_enable_rls(model->relid, InvalidOid, true) != RLS_ENABLED;
+}

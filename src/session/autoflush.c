@@ -1,0 +1,464 @@
+/*-------------------------------------------------------------------------
+ *
+ * autoflush.c
+ *	  The hooks: flushing before statements that may read tables, and expiring
+ *	  objects whose rows a statement has changed.  Every executor and utility
+ *	  hook of the extension is installed here and only hands over.
+ *
+ * A statement sees what a flush before it wrote because its snapshot's
+ * command counter is moved on, which is right only while nobody else holds
+ * that snapshot: a query inside a STABLE function shares the outer one's, and
+ * must see what that sees.
+ *
+ * Nothing is looked at while nothing is pending and no object is loaded.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/parallel.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_depend.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "commands/extension.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/plannodes.h"
+#include "parser/parsetree.h"
+#include "tcop/utility.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "pg_orm.h"
+#include "session/internal.h"
+#include "session/transaction.h"
+
+static ExecutorStart_hook_type previous_executor_start = NULL;
+static ExecutorFinish_hook_type previous_executor_finish = NULL;
+static ProcessUtility_hook_type previous_process_utility = NULL;
+
+/*
+ * Hash values of our own functions that flush by themselves, as plans name
+ * what they depend on; made when first wanted, dropped when pg_proc changes.
+ */
+static uint32 *own_functions = NULL;
+static int	nown_functions = 0;
+static bool own_functions_valid = false;
+
+/* ------------------------------------------------------------------------
+ * statements of our own
+ * ------------------------------------------------------------------------
+ */
+
+/* Marks the QueryDesc of our own statement, and passes its rows on. */
+typedef struct OwnReceiver
+{
+	DestReceiver pub;
+	DestReceiver *inner;
+} OwnReceiver;
+
+static bool
+own_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	DestReceiver *inner = ((OwnReceiver *) self)->inner;
+
+	return inner->receiveSlot(slot, inner);
+}
+
+static void
+own_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
+{
+	DestReceiver *inner = ((OwnReceiver *) self)->inner;
+
+	inner->rStartup(inner, operation, typeinfo);
+}
+
+static void
+own_shutdown(DestReceiver *self)
+{
+	DestReceiver *inner = ((OwnReceiver *) self)->inner;
+
+	inner->rShutdown(inner);
+}
+
+static void
+own_destroy(DestReceiver *self)
+{
+}
+
+static bool
+is_own_statement(QueryDesc *query_desc)
+{
+	return query_desc->dest != NULL &&
+		query_desc->dest->rDestroy == own_destroy;
+}
+
+uint64
+own_statement_execute(SPIPlanPtr plan, Datum *values, const char *nulls,
+					  DestReceiver *dest)
+{
+	OwnReceiver receiver = {
+		.pub = {own_receive, own_startup, own_shutdown, own_destroy, DestNone},
+		.inner = dest
+	};
+	SPIExecuteOptions options = {0};
+	int			nargs = SPI_getargcount(plan);
+	int			result;
+
+	if (nargs > 0)
+	{
+		options.params = makeParamList(nargs);
+		for (int i = 0; i < nargs; i++)
+		{
+			ParamExternData *param = &options.params->params[i];
+
+			param->value = values[i];
+			param->isnull = nulls != NULL && nulls[i] == 'n';
+			param->pflags = PARAM_FLAG_CONST;
+			param->ptype = SPI_getargtypeid(plan, i);
+		}
+	}
+	options.dest = &receiver.pub;
+	result = SPI_execute_plan_extended(plan, &options);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan_extended failed: %s",
+			 SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+/* ------------------------------------------------------------------------
+ * may a statement read what is pending?
+ * ------------------------------------------------------------------------
+ */
+static void
+own_functions_invalidate(Datum arg, int cacheid, uint32 hashvalue)
+{
+	own_functions_valid = false;
+}
+
+/*
+ * Our functions that are VOLATILE flush by themselves where they go to the
+ * tables; a STABLE one (orm.to_one) reads with the statement's snapshot.
+ */
+static void
+own_functions_add(Oid function)
+{
+	if (func_volatile(function) != PROVOLATILE_VOLATILE)
+		return;
+	if (nown_functions % 64 == 0)
+	{
+		Size		size = (nown_functions + 64) * sizeof(uint32);
+
+		own_functions = own_functions == NULL ?
+			MemoryContextAlloc(CacheMemoryContext, size) :
+			repalloc(own_functions, size);
+	}
+	own_functions[nown_functions++] =
+		GetSysCacheHashValue1(PROCOID, ObjectIdGetDatum(function));
+}
+
+/* The members of the extension, from pg_depend. */
+static void
+own_functions_load(void)
+{
+	Relation	depend;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	own_functions_valid = true;
+	nown_functions = 0;
+	if (own_functions != NULL)
+		pfree(own_functions);
+	own_functions = NULL;
+	ScanKeyInit(&keys[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(ExtensionRelationId));
+	ScanKeyInit(&keys[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(get_extension_oid("pg_orm", true)));
+	depend = table_open(DependRelationId, AccessShareLock);
+	scan = systable_beginscan(depend, DependReferenceIndexId, true, NULL, 2,
+							  keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (form->classid == ProcedureRelationId &&
+			form->deptype == DEPENDENCY_EXTENSION)
+			own_functions_add(form->objid);
+	}
+	systable_endscan(scan);
+	table_close(depend, AccessShareLock);
+}
+
+static bool
+is_own_function(uint32 hashvalue)
+{
+	if (!own_functions_valid)
+		own_functions_load();
+	for (int i = 0; i < nown_functions; i++)
+	{
+		if (own_functions[i] == hashvalue)
+			return true;
+	}
+	return false;
+}
+
+/* Does it read a relation, or call a function, beyond pg_catalog and orm? */
+static bool
+statement_may_read(PlannedStmt *statement)
+{
+	Oid			orm_schema = get_namespace_oid(ORM_SCHEMA, true);
+	ListCell   *cell;
+
+	foreach(cell, statement->rtable)
+	{
+		RangeTblEntry *rte = lfirst_node(RangeTblEntry, cell);
+
+		if (rte->rtekind == RTE_RELATION &&
+			!IsCatalogRelationOid(rte->relid) &&
+			get_rel_namespace(rte->relid) != orm_schema)
+			return true;
+	}
+	/* the planner notes every function that is not built in */
+	foreach(cell, statement->invalItems)
+	{
+		PlanInvalItem *item = lfirst(cell);
+
+		if (item->cacheId == PROCOID && !is_own_function(item->hashValue))
+			return true;
+	}
+	return false;
+}
+
+/* Can and should the current session flush now? */
+static Session *
+session_to_flush(void)
+{
+	Session    *session;
+
+	if (IsInParallelMode() || InSecurityRestrictedOperation())
+		return NULL;
+	session = session_current_if_any();
+	if (session == NULL || session->nunflushed == 0 || session->flushing)
+		return NULL;
+	return session;
+}
+
+/* ------------------------------------------------------------------------
+ * executor hooks
+ * ------------------------------------------------------------------------
+ */
+static void
+flush_before(QueryDesc *query_desc, int eflags)
+{
+	Session    *session;
+
+	if (!orm_autoflush || (eflags & EXEC_FLAG_EXPLAIN_ONLY) ||
+		query_desc->snapshot == NULL ||
+		query_desc->snapshot->regd_count != 1 ||
+		is_own_statement(query_desc))
+		return;
+	session = session_to_flush();
+	if (session == NULL || !statement_may_read(query_desc->plannedstmt))
+		return;
+	if (session_flush(session, FLUSH_AUTOFLUSH) > 0)
+		query_desc->snapshot->curcid = GetCurrentCommandId(false);
+}
+
+static void
+orm_executor_start(QueryDesc *query_desc, int eflags)
+{
+	transaction_statement_started(query_desc->plannedstmt);
+	if (sessions_unflushed_count > 0)
+	{
+		commit_flush_arm();
+		flush_before(query_desc, eflags);
+	}
+	if (previous_executor_start)
+		previous_executor_start(query_desc, eflags);
+	else
+		standard_ExecutorStart(query_desc, eflags);
+}
+
+/* The relation and all that it is a partition or a child of. */
+static void
+expire_with_ancestors(Oid relid)
+{
+	Relation	inherits;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *parents = NIL;
+	ListCell   *cell;
+
+	sessions_expire_model(relid, NULL);
+	inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL,
+							  1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		parents = lappend_oid(parents,
+							  ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	foreach(cell, parents)
+		expire_with_ancestors(lfirst_oid(cell));
+}
+
+/* Before the AFTER triggers, so that they see what the statement wrote. */
+static void
+orm_executor_finish(QueryDesc *query_desc)
+{
+	PlannedStmt *statement = query_desc->plannedstmt;
+
+	if (sessions_object_count > 0 && statement->resultRelations != NIL &&
+		!is_own_statement(query_desc))
+	{
+		ListCell   *cell;
+
+		foreach(cell, statement->resultRelations)
+			expire_with_ancestors(rt_fetch(lfirst_int(cell),
+										   statement->rtable)->relid);
+	}
+	if (previous_executor_finish)
+		previous_executor_finish(query_desc);
+	else
+		standard_ExecutorFinish(query_desc);
+}
+
+/* ------------------------------------------------------------------------
+ * utility hook
+ * ------------------------------------------------------------------------
+ */
+static bool
+is_transaction_end(Node *statement)
+{
+	return IsA(statement, TransactionStmt) &&
+		(castNode(TransactionStmt, statement)->kind == TRANS_STMT_COMMIT ||
+		 castNode(TransactionStmt, statement)->kind == TRANS_STMT_PREPARE);
+}
+
+/* Utility statements that read or replace rows, or that set a savepoint. */
+static bool
+utility_needs_flush(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_TransactionStmt:
+			return castNode(TransactionStmt, statement)->kind ==
+				TRANS_STMT_SAVEPOINT;
+		case T_CopyStmt:
+		case T_TruncateStmt:
+		case T_LockStmt:
+		case T_RefreshMatViewStmt:
+		case T_ClusterStmt:
+		case T_ReindexStmt:
+			return true;
+		default:
+			return GetCommandLogLevel(statement) == LOGSTMT_DDL;
+	}
+}
+
+static void
+flush_before_utility(Node *statement)
+{
+	bool		at_end = is_transaction_end(statement);
+	bool		push;
+
+	if (!IsTransactionState() || IsAbortedTransactionBlockState())
+		return;
+	if (!at_end && (!orm_autoflush || !utility_needs_flush(statement)))
+		return;
+	if (session_to_flush() == NULL && !at_end)
+		return;
+	push = !ActiveSnapshotSet();
+	if (push)
+		PushActiveSnapshot(GetTransactionSnapshot());
+	if (at_end)
+		sessions_flush_all(FLUSH_COMMIT);
+	else
+		session_flush(session_to_flush(),
+					  IsA(statement, TransactionStmt) ? FLUSH_SAVEPOINT :
+					  FLUSH_AUTOFLUSH);
+	if (push)
+		PopActiveSnapshot();
+	else
+		UpdateActiveSnapshotCommandId();
+}
+
+/* Utility statements that change rows without the executor. */
+static void
+expire_after_utility(Node *statement)
+{
+	if (IsA(statement, CopyStmt))
+	{
+		CopyStmt   *copy = castNode(CopyStmt, statement);
+		Oid			relid;
+
+		if (!copy->is_from || copy->relation == NULL)
+			return;
+		relid = RangeVarGetRelid(copy->relation, NoLock, true);
+		if (OidIsValid(relid))
+			expire_with_ancestors(relid);
+	}
+	else if (IsA(statement, TruncateStmt))
+		sessions_expire_model(InvalidOid, NULL);
+}
+
+static void
+orm_process_utility(PlannedStmt *pstmt, const char *query_string,
+					bool read_only_tree, ProcessUtilityContext context,
+					ParamListInfo params, QueryEnvironment *query_env,
+					DestReceiver *dest, QueryCompletion *qc)
+{
+	Node	   *statement = pstmt->utilityStmt;
+	bool		is_discard_all,
+				expire;
+
+	is_discard_all = IsA(statement, DiscardStmt) &&
+		castNode(DiscardStmt, statement)->target == DISCARD_ALL;
+	expire = sessions_object_count > 0 &&
+		(IsA(statement, CopyStmt) || IsA(statement, TruncateStmt));
+	transaction_statement_started(pstmt);
+	if (sessions_unflushed_count > 0)
+		flush_before_utility(statement);
+	if (previous_process_utility)
+		previous_process_utility(pstmt, query_string, read_only_tree, context,
+								 params, query_env, dest, qc);
+	else
+		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
+								params, query_env, dest, qc);
+	if (expire)
+		expire_after_utility(statement);
+	if (is_discard_all)
+		sessions_drop_all();
+	transaction_utility_done(pstmt);
+}
+
+void
+autoflush_init(void)
+{
+	previous_executor_start = ExecutorStart_hook;
+	ExecutorStart_hook = orm_executor_start;
+	previous_executor_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = orm_executor_finish;
+	previous_process_utility = ProcessUtility_hook;
+	ProcessUtility_hook = orm_process_utility;
+	CacheRegisterSyscacheCallback(PROCOID, own_functions_invalidate, (Datum) 0);
+}

@@ -1,0 +1,877 @@
+/*-------------------------------------------------------------------------
+ *
+ * identity_map.c
+ *	  The objects of a session: one for each identity, with its history over
+ *	  the savepoints of the running transaction.
+ *
+ * An identity is (user, row-security setting, relation, primary key): what
+ * one user loaded does not exist for another.  Everything here lives in the
+ * session's objects_context, which is emptied when the transaction ends.
+ *
+ * The code that runs at the end of a subtransaction may not look anything up,
+ * allocate, or raise, and it does not: it pops or re-labels versions, which
+ * are linked into everything that has to be found from them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "session/internal.h"
+
+typedef struct IdentityEntry
+{
+	uint32		hash;
+	char		status;
+	IdentityKey *chain;			/* all keys with this hash value */
+} IdentityEntry;
+
+#define SH_PREFIX identity
+#define SH_ELEMENT_TYPE IdentityEntry
+#define SH_KEY_TYPE uint32
+#define SH_KEY hash
+#define SH_HASH_KEY(table, key) (key)
+#define SH_EQUAL(table, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+uint64		sessions_object_count = 0;
+uint64		sessions_unflushed_count = 0;
+
+/* The live subtransactions that touched an object, innermost first. */
+static Level *levels = NULL;
+static MemoryContext levels_context = NULL;
+
+static void object_free(Object *object);
+
+/* ------------------------------------------------------------------------
+ * levels
+ * ------------------------------------------------------------------------
+ */
+static Level *
+current_level(void)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	Level	   *level = levels;
+
+	if (level != NULL && level->subid == subid)
+		return level;
+
+	if (levels_context == NULL)
+		levels_context = AllocSetContextCreate(TopMemoryContext,
+											   "pg_orm savepoint levels",
+											   ALLOCSET_SMALL_SIZES);
+	level = MemoryContextAlloc(levels_context, sizeof(Level));
+	level->subid = subid;
+	level->below = levels;
+	dlist_init(&level->versions);
+	levels = level;
+	return level;
+}
+
+void
+identity_map_xact_end(void)
+{
+	levels = NULL;
+	if (levels_context != NULL)
+		MemoryContextReset(levels_context);
+}
+
+/* ------------------------------------------------------------------------
+ * creation and end of a session's map
+ * ------------------------------------------------------------------------
+ */
+void
+identity_map_create(Session *session)
+{
+	session->objects_context = AllocSetContextCreate(session->context,
+													 "pg_orm objects",
+													 ALLOCSET_DEFAULT_SIZES);
+	session->identities = NULL;
+	session->models = NULL;
+	dlist_init(&session->unflushed);
+	dlist_init(&session->clean);
+}
+
+static void
+tupdesc_release(TupleDesc tupdesc)
+{
+	if (tupdesc->tdrefcount > 0 && --tupdesc->tdrefcount == 0)
+		FreeTupleDesc(tupdesc);
+}
+
+void
+identity_map_reset(Session *session)
+{
+	if (session->models != NULL)
+	{
+		HASH_SEQ_STATUS scan;
+		ModelObjects *entry;
+
+		hash_seq_init(&scan, session->models);
+		while ((entry = hash_seq_search(&scan)) != NULL)
+		{
+			if (entry->tupdesc != NULL)
+				tupdesc_release(entry->tupdesc);
+			sessions_object_count -= entry->count;
+		}
+	}
+	sessions_unflushed_count -= session->nunflushed;
+	session->nunflushed = session->nclean = session->nobjects = 0;
+	session->identities = NULL;
+	session->models = NULL;
+	dlist_init(&session->unflushed);
+	dlist_init(&session->clean);
+	MemoryContextReset(session->objects_context);
+}
+
+/* ------------------------------------------------------------------------
+ * versions
+ * ------------------------------------------------------------------------
+ */
+
+/* Frees a row unless a neighbour in the stack has the same. */
+static void
+row_free_unshared(HeapTuple row, HeapTuple above, HeapTuple below)
+{
+	if (row != NULL && row != above && row != below)
+		pfree(row);
+}
+
+static void
+key_free_unshared(IdentityKey *key, IdentityKey *above, IdentityKey *below)
+{
+	IdentityEntry *entry;
+	IdentityKey **link;
+
+	if (key == NULL || key == above || key == below)
+		return;
+	entry = identity_lookup(key->object->session->identities, key->hash);
+	for (link = &entry->chain; *link != key; link = &(*link)->next)
+		;
+	*link = key->next;
+	if (entry->chain == NULL)
+		identity_delete_item(key->object->session->identities, entry);
+	pfree(key);
+}
+
+/* Takes a version out of the stack between above and version->below. */
+static void
+version_free(ObjectVersion *version, ObjectVersion *above)
+{
+	ObjectVersion *below = version->below;
+
+	row_free_unshared(version->stored, above ? above->stored : NULL,
+					  below ? below->stored : NULL);
+	row_free_unshared(version->changed, above ? above->changed : NULL,
+					  below ? below->changed : NULL);
+	key_free_unshared(version->key, above ? above->key : NULL,
+					  below ? below->key : NULL);
+	bms_free(version->modified);
+	if (version->level != NULL)
+		dlist_delete(&version->level_node);
+	pfree(version);
+}
+
+ObjectVersion *
+object_touch(Object *object)
+{
+	Level	   *level = current_level();
+	ObjectVersion *top = object->top;
+	ObjectVersion *version;
+	MemoryContext old;
+
+	if (top->level == level)
+		return top;
+
+	old = MemoryContextSwitchTo(object->session->objects_context);
+	version = palloc(sizeof(ObjectVersion));
+	*version = *top;
+	version->modified = bms_copy(top->modified);
+	MemoryContextSwitchTo(old);
+
+	version->below = top;
+	version->level = level;
+	dlist_push_tail(&level->versions, &version->level_node);
+	object->top = version;
+	return version;
+}
+
+void
+version_set_stored(ObjectVersion *version, HeapTuple row)
+{
+	if (row == version->stored)
+		return;
+	row_free_unshared(version->stored, NULL,
+					  version->below ? version->below->stored : NULL);
+	version->stored = row;
+}
+
+/* modified is copied; a NULL row means that nothing is pending any more. */
+void
+version_set_changed(ObjectVersion *version, HeapTuple row,
+					Bitmapset *modified)
+{
+	MemoryContext old;
+
+	version->object->revision++;
+	if (row != version->changed)
+		row_free_unshared(version->changed, NULL,
+						  version->below ? version->below->changed : NULL);
+	version->changed = row;
+
+	old = MemoryContextSwitchTo(version->object->session->objects_context);
+	modified = bms_copy(modified);
+	MemoryContextSwitchTo(old);
+	bms_free(version->modified);
+	version->modified = modified;
+}
+
+/* Is there a change that a flush has to write? */
+bool
+version_is_pending_work(const ObjectVersion *version)
+{
+	switch (version->state)
+	{
+		case OBJECT_PENDING:
+			return true;
+		case OBJECT_PERSISTENT:
+			return version->marked_deleted || version->changed != NULL;
+		default:
+			return false;
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * identities
+ * ------------------------------------------------------------------------
+ */
+static uint32
+scoped_hash(Model *model, const Datum *key, Oid userid, bool with_rls)
+{
+	uint32		hash = model_key_hash(model, key);
+
+	hash = hash_combine(hash, murmurhash32(model->relid));
+	hash = hash_combine(hash, murmurhash32(userid));
+	return with_rls ? hash : ~hash;
+}
+
+/* Files the object under a key, which is copied; the key is the version's. */
+void
+version_set_key(Model *model, ObjectVersion *version, const Datum *key)
+{
+	Object	   *object = version->object;
+	Session    *session = object->session;
+	IdentityKey *identity;
+	IdentityEntry *entry;
+	bool		found;
+	MemoryContext old = MemoryContextSwitchTo(session->objects_context);
+
+	identity = palloc(offsetof(IdentityKey, values) +
+					  model->nkeys * sizeof(Datum));
+	identity->object = object;
+	identity->hash = scoped_hash(model, key, object->userid,
+								 object->row_security);
+	for (int i = 0; i < model->nkeys; i++)
+		identity->values[i] = datumCopy(key[i], model->keys[i].typbyval,
+										model->keys[i].typlen);
+	if (session->identities == NULL)
+		session->identities = identity_create(session->objects_context, 64,
+											  NULL);
+	entry = identity_insert(session->identities, identity->hash, &found);
+	if (!found)
+		entry->chain = NULL;
+	MemoryContextSwitchTo(old);
+
+	key_free_unshared(version->key, NULL,
+					  version->below ? version->below->key : NULL);
+	/* freeing may have moved the entry */
+	entry = identity_lookup(session->identities, identity->hash);
+	if (entry == NULL)
+	{
+		entry = identity_insert(session->identities, identity->hash, &found);
+		entry->chain = NULL;
+	}
+	identity->next = entry->chain;
+	entry->chain = identity;
+	version->key = identity;
+}
+
+Object *
+session_find(Session *session, Model *model, const Datum *key)
+{
+	Oid			userid = GetUserId();
+	IdentityEntry *entry;
+
+	if (session->nobjects == 0 || session->identities == NULL)
+		return NULL;
+	(void) model_objects(session, model);
+
+	entry = identity_lookup(session->identities,
+							scoped_hash(model, key, userid, row_security));
+	if (entry == NULL)
+		return NULL;
+	for (IdentityKey *identity = entry->chain; identity != NULL;
+		 identity = identity->next)
+	{
+		Object	   *object = identity->object;
+
+		if (object->top->key == identity &&
+			object->top->state != OBJECT_GONE &&
+			object->model_objects->relid == model->relid &&
+			object->userid == userid &&
+			object->row_security == row_security &&
+			model_key_equal(model, identity->values, key))
+			return object;
+	}
+	return NULL;
+}
+
+const Datum *
+object_key(Object *object)
+{
+	return object->top->key ? object->top->key->values : NULL;
+}
+
+/* ------------------------------------------------------------------------
+ * the objects of a model
+ * ------------------------------------------------------------------------
+ */
+
+/* Can a row formed with the older descriptor be read with the newer one? */
+static bool
+rows_stay_readable(TupleDesc older, TupleDesc newer)
+{
+	if (newer->natts < older->natts)
+		return false;
+	for (int i = 0; i < older->natts; i++)
+	{
+		Form_pg_attribute was = TupleDescAttr(older, i);
+		Form_pg_attribute is = TupleDescAttr(newer, i);
+
+		if (is->attisdropped ? was->attisdropped != is->attisdropped
+			: was->atttypid != is->atttypid || was->attlen != is->attlen)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * A relcache invalidation came for the model: forget what was loaded, at
+ * every level, since a row from before a change of type must not be read.
+ */
+static void
+model_objects_revalidate(ModelObjects *entry, Model *model)
+{
+	bool		readable = entry->tupdesc == NULL ||
+		rows_stay_readable(entry->tupdesc, model->tupdesc);
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &entry->objects)
+	{
+		Object	   *object = dlist_container(Object, model_node, iter.cur);
+
+		if (object->top->changed != NULL && !readable)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("%s was altered while objects of it have pending changes",
+							model->relation_name),
+					 errhint("Flush before altering the table (orm.autoflush does), or ROLLBACK.")));
+		for (ObjectVersion *version = object->top; version != NULL;
+			 version = version->below)
+		{
+			if (version->state == OBJECT_PERSISTENT)
+				version_set_stored(version, NULL);
+		}
+	}
+	if (entry->tupdesc != NULL)
+		tupdesc_release(entry->tupdesc);
+	entry->tupdesc = model->tupdesc;
+	entry->tupdesc->tdrefcount++;
+	entry->invalidated = false;
+}
+
+ModelObjects *
+model_objects(Session *session, Model *model)
+{
+	ModelObjects *entry;
+	bool		found;
+
+	if (session->models == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(Oid);
+		control.entrysize = sizeof(ModelObjects);
+		control.hcxt = session->objects_context;
+		session->models = hash_create("pg_orm objects by model", 16, &control,
+									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	entry = hash_search(session->models, &model->relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		entry->invalidated = true;
+		entry->tupdesc = NULL;
+		entry->count = 0;
+		entry->expirations = 0;
+		entry->indirect = model->relkind != RELKIND_RELATION &&
+			model->relkind != RELKIND_PARTITIONED_TABLE;
+		dlist_init(&entry->objects);
+	}
+	if (entry->invalidated)
+		model_objects_revalidate(entry, model);
+	return entry;
+}
+
+/* Within an invalidation callback: sets flags only. */
+void
+identity_map_invalidate(Session *session, Oid relid)
+{
+	ModelObjects *entry;
+
+	if (session->models == NULL)
+		return;
+	if (OidIsValid(relid))
+	{
+		entry = hash_search(session->models, &relid, HASH_FIND, NULL);
+		if (entry != NULL)
+			entry->invalidated = true;
+	}
+	else
+	{
+		HASH_SEQ_STATUS scan;
+
+		hash_seq_init(&scan, session->models);
+		while ((entry = hash_seq_search(&scan)) != NULL)
+			entry->invalidated = true;
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * objects
+ * ------------------------------------------------------------------------
+ */
+Object *
+object_create(Session *session, Model *model, const Datum *key,
+			  ObjectState state)
+{
+	ModelObjects *entry = model_objects(session, model);
+	Level	   *level = current_level();
+	MemoryContext old = MemoryContextSwitchTo(session->objects_context);
+	Object	   *object = palloc0(sizeof(Object));
+	ObjectVersion *version = palloc0(sizeof(ObjectVersion));
+
+	MemoryContextSwitchTo(old);
+	object->session = session;
+	object->model_objects = entry;
+	object->userid = GetUserId();
+	object->row_security = row_security;
+	object->top = version;
+	version->object = object;
+	version->state = state;
+	version->level = level;
+	dlist_push_tail(&level->versions, &version->level_node);
+	dlist_push_tail(&entry->objects, &object->model_node);
+	entry->count++;
+	session->nobjects++;
+	sessions_object_count++;
+	if (key != NULL)
+		version_set_key(model, version, key);
+	return object;
+}
+
+static void
+object_unfile(Object *object)
+{
+	Session    *session = object->session;
+
+	if (object->unflushed)
+	{
+		dlist_delete(&object->unflushed_node);
+		session->nunflushed--;
+		sessions_unflushed_count--;
+		object->unflushed = false;
+	}
+	if (object->in_lru)
+	{
+		dlist_delete(&object->lru_node);
+		session->nclean--;
+		object->in_lru = false;
+	}
+}
+
+static void
+object_free(Object *object)
+{
+	object_unfile(object);
+	while (object->top != NULL)
+	{
+		ObjectVersion *version = object->top;
+
+		object->top = version->below;
+		version_free(version, NULL);
+	}
+	dlist_delete(&object->model_node);
+	object->model_objects->count--;
+	object->session->nobjects--;
+	sessions_object_count--;
+	pfree(object);
+}
+
+void
+object_refile(Object *object)
+{
+	Session    *session = object->session;
+	ObjectVersion *top = object->top;
+	bool		pending = version_is_pending_work(top);
+	bool		clean = !pending && top->state == OBJECT_PERSISTENT &&
+		top->below == NULL;
+
+	if (object->unflushed != pending || object->in_lru != clean)
+		object_unfile(object);
+	if (pending && !object->unflushed)
+	{
+		dlist_push_tail(&session->unflushed, &object->unflushed_node);
+		session->nunflushed++;
+		sessions_unflushed_count++;
+		object->unflushed = true;
+	}
+	if (clean && !object->in_lru)
+	{
+		dlist_push_tail(&session->clean, &object->lru_node);
+		session->nclean++;
+		object->in_lru = true;
+	}
+}
+
+/* Keeps the number of clean objects within orm.identity_map_limit. */
+static void
+session_evict(Session *session)
+{
+	while (session->nclean > (uint64) orm_identity_map_limit)
+		object_free(dlist_container(Object, lru_node,
+									dlist_head_node(&session->clean)));
+}
+
+static void
+object_used(Object *object)
+{
+	if (object->in_lru)
+	{
+		dlist_delete(&object->lru_node);
+		dlist_push_tail(&object->session->clean, &object->lru_node);
+	}
+}
+
+HeapTuple
+session_copy_row(Session *session, HeapTuple row)
+{
+	MemoryContext old = MemoryContextSwitchTo(session->objects_context);
+	HeapTuple	copy = heap_copytuple(row);
+
+	MemoryContextSwitchTo(old);
+	return copy;
+}
+
+HeapTuple
+object_current_row(Object *object)
+{
+	ObjectVersion *top = object->top;
+
+	object_used(object);
+	if (top->state == OBJECT_PENDING)
+		return top->changed;
+	if (top->stored == NULL)
+		return NULL;
+	return top->changed ? top->changed : top->stored;
+}
+
+HeapTuple
+object_stored_row(Object *object)
+{
+	return object->top->state == OBJECT_PERSISTENT ? object->top->stored : NULL;
+}
+
+bool
+object_is_modified(Object *object)
+{
+	return version_is_pending_work(object->top);
+}
+
+List *
+session_persistent_objects(Session *session, Model *model)
+{
+	List	   *result = NIL;
+	dlist_iter	iter;
+
+	if (session->nobjects == 0)
+		return NIL;
+	dlist_foreach(iter, &model_objects(session, model)->objects)
+	{
+		Object	   *object = dlist_container(Object, model_node, iter.cur);
+
+		if (object->top->state == OBJECT_PERSISTENT &&
+			object->userid == GetUserId() &&
+			object->row_security == row_security)
+			result = lappend(result, object);
+	}
+	return result;
+}
+
+/* ------------------------------------------------------------------------
+ * what was read or changed by a statement
+ * ------------------------------------------------------------------------
+ */
+
+/* A new stored row; pending changes of other columns are laid over it. */
+static void
+version_reload(Model *model, ObjectVersion *version, HeapTuple row)
+{
+	Session    *session = version->object->session;
+
+	version_set_stored(version, session_copy_row(session, row));
+	if (version->changed != NULL)
+	{
+		HeapTuple	laid = row_overlay(model, row, version->changed,
+									   version->modified);
+
+		version_set_changed(version, session_copy_row(session, laid),
+							version->modified);
+	}
+}
+
+/* Takes a stored row into an object that the session has. */
+static void
+object_take_row(Model *model, Object *object, HeapTuple row,
+				bool populate_existing)
+{
+	ObjectVersion *version;
+
+	if (object->top->state == OBJECT_PENDING)
+		return;
+	if (object->top->state == OBJECT_PERSISTENT &&
+		object->top->stored != NULL && !populate_existing)
+		return;
+
+	version = object_touch(object);
+	if (version->state == OBJECT_DELETED)
+	{
+		version->state = OBJECT_PERSISTENT; /* somebody inserted it again */
+		version->marked_deleted = false;
+	}
+	if (populate_existing)
+		version_set_changed(version, NULL, NULL);
+	version_reload(model, version, row);
+	object_refile(object);
+}
+
+Datum
+session_take_row(Session *session, Model *model, TupleTableSlot *slot,
+				 bool populate_existing)
+{
+	HeapTuple	row = row_of_slot(model, slot, 0);
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	Object	   *object;
+
+	/* a relation without an enforced key may show NULLs: not an object */
+	if (!model_key_of_row(model, row->t_data, key))
+		return row_from_tuple(model, row);
+
+	object = session_find(session, model, key);
+	if (object == NULL)
+	{
+		object = object_create(session, model, key, OBJECT_PERSISTENT);
+		object->top->stored = session_copy_row(session, row);
+		object_refile(object);
+		session_evict(session);
+		return row_from_tuple(model, row);
+	}
+	object_take_row(model, object, row, populate_existing);
+	return row_from_tuple(model, object_current_row(object));
+}
+
+void
+object_synchronize(Object *object, HeapTuple row, Bitmapset *set_columns)
+{
+	Model	   *model = model_by_relid(object->model_objects->relid, false);
+	ObjectVersion *version = object_touch(object);
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+
+	if (version->changed != NULL)
+	{
+		Bitmapset  *kept = bms_difference(version->modified, set_columns);
+
+		if (bms_is_empty(kept))
+			version_set_changed(version, NULL, NULL);
+		else
+			version_set_changed(version, version->changed, kept);
+	}
+	version_reload(model, version, row);
+	if (model_key_of_row(model, row->t_data, key) &&
+		!model_key_equal(model, key, version->key->values))
+		version_set_key(model, version, key);
+	object_refile(object);
+}
+
+void
+object_deleted_by_statement(Object *object)
+{
+	ObjectVersion *version = object_touch(object);
+
+	version->state = OBJECT_DELETED;
+	version->marked_deleted = false;
+	version_set_changed(version, NULL, NULL);
+	version_set_stored(version, NULL);
+	object_refile(object);
+}
+
+void
+object_expire_values(Object *object)
+{
+	if (object->top->state != OBJECT_PERSISTENT || object->top->stored == NULL)
+		return;
+	version_set_stored(object_touch(object), NULL);
+	object_refile(object);
+}
+
+/* ------------------------------------------------------------------------
+ * the end of a subtransaction: no look-ups, no allocation, no errors
+ * ------------------------------------------------------------------------
+ */
+static void
+level_abort(Level *level)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &level->versions)
+	{
+		ObjectVersion *version = dlist_container(ObjectVersion, level_node,
+												 iter.cur);
+		Object	   *object = version->object;
+
+		if (version->below == NULL)
+			object_free(object);
+		else
+		{
+			object->top = version->below;
+			version_free(version, NULL);
+			object_refile(object);
+		}
+	}
+}
+
+/* The version of a released level takes the place of the parent's. */
+static void
+version_release(ObjectVersion *version, Level *parent)
+{
+	Object	   *object = version->object;
+	ObjectVersion *below = version->below;
+
+	if (version->level != parent)
+	{
+		dlist_delete(&version->level_node);
+		version->level = parent;
+		dlist_push_tail(&parent->versions, &version->level_node);
+	}
+	if (below != NULL && below->level == parent)
+	{
+		version->below = below->below;
+		version_free(below, version);
+	}
+	if (version->state == OBJECT_GONE && version->below == NULL)
+		object_free(object);
+	else
+		object_refile(object);
+}
+
+static void
+level_release(Level *level, SubTransactionId parent_subid)
+{
+	bool		merge = level->below != NULL &&
+		level->below->subid == parent_subid;
+	Level	   *parent = merge ? level->below : level;
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &level->versions)
+		version_release(dlist_container(ObjectVersion, level_node, iter.cur),
+						parent);
+	level->subid = parent_subid;
+	if (merge)
+	{
+		levels = parent;
+		pfree(level);
+	}
+}
+
+void
+identity_map_subxact(SubXactEvent event, SubTransactionId my_subid,
+					 SubTransactionId parent_subid)
+{
+	Level	   *level = levels;
+
+	if (level == NULL || level->subid != my_subid)
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		level_release(level, parent_subid);
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		level_abort(level);
+		levels = level->below;
+		pfree(level);
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * the commit of a transaction with orm.expire_on_commit off
+ * ------------------------------------------------------------------------
+ */
+static void
+object_keep(Object *object)
+{
+	ObjectVersion *top = object->top;
+
+	if (top->state != OBJECT_PERSISTENT)
+	{
+		object_free(object);
+		return;
+	}
+	while (top->below != NULL)
+	{
+		ObjectVersion *below = top->below;
+
+		top->below = below->below;
+		version_free(below, top);
+	}
+	if (top->level != NULL)
+		dlist_delete(&top->level_node);
+	top->level = NULL;
+	object_refile(object);
+}
+
+void
+identity_map_keep(Session *session)
+{
+	HASH_SEQ_STATUS scan;
+	ModelObjects *entry;
+
+	if (session->models == NULL)
+		return;
+	hash_seq_init(&scan, session->models);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		dlist_mutable_iter iter;
+
+		dlist_foreach_modify(iter, &entry->objects)
+			object_keep(dlist_container(Object, model_node, iter.cur));
+	}
+}

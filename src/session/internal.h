@@ -1,0 +1,305 @@
+/*-------------------------------------------------------------------------
+ *
+ * internal.h
+ *	  What the files of the session module share, and nobody else sees.
+ *
+ * Memory: a Session and its hash live in a context of their own under
+ * TopMemoryContext; its objects live in a child of that, which is emptied
+ * when the transaction ends (unless orm.expire_on_commit is off).
+ *
+ * Savepoints: each object has a stack of versions, one for each
+ * (sub)transaction that touched it.  A Level is the list of versions that
+ * one live (sub)transaction made; it exists from its first touch on.  The
+ * callback at the end of a subtransaction pops the versions of its level or
+ * moves them down, so it costs what was touched and nothing for what was not.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_ORM_SESSION_INTERNAL_H
+#define PG_ORM_SESSION_INTERNAL_H
+
+#include "access/xact.h"
+#include "lib/ilist.h"
+#include "nodes/parsenodes.h"
+#include "utils/hsearch.h"
+
+#include "session/session.h"
+
+typedef enum ObjectState
+{
+	OBJECT_PENDING,				/* added, its INSERT not yet flushed */
+	OBJECT_PERSISTENT,			/* has a stored row */
+	OBJECT_DELETED,				/* its row was deleted in this transaction */
+	OBJECT_GONE					/* no longer in the session */
+} ObjectState;
+
+typedef struct Level
+{
+	SubTransactionId subid;
+	struct Level *below;
+	dlist_head	versions;		/* ObjectVersion.level_node */
+} Level;
+
+/* An identity in the map; an object whose key changes has several. */
+typedef struct IdentityKey
+{
+	uint32		hash;
+	Object	   *object;
+	struct IdentityKey *next;	/* in the chain of this hash value */
+	Datum		values[FLEXIBLE_ARRAY_MEMBER];
+} IdentityKey;
+
+/*
+ * What an object was at one (sub)transaction level.  Rows and keys are shared
+ * with the version below until one of the two changes.
+ */
+typedef struct ObjectVersion
+{
+	Object	   *object;
+	Level	   *level;			/* NULL: from before this transaction */
+	dlist_node	level_node;
+	struct ObjectVersion *below;
+	IdentityKey *key;			/* NULL: pending without a key as yet */
+	ObjectState state;
+	bool		marked_deleted; /* by orm.delete, not yet flushed */
+	HeapTuple	stored;			/* as stored; NULL if pending or expired */
+	HeapTuple	changed;		/* with pending changes; NULL if there are none */
+	Bitmapset  *modified;		/* columns of changed that are pending */
+} ObjectVersion;
+
+/* The objects of one model in one session. */
+typedef struct ModelObjects
+{
+	Oid			relid;			/* hash key */
+	bool		invalidated;	/* a relcache invalidation came */
+	TupleDesc	tupdesc;		/* that the rows were formed with, counted */
+	dlist_head	objects;		/* Object.model_node */
+	uint32		count;
+	bool		indirect;		/* no table: any DML may change its rows */
+	uint64		expirations;	/* how often its objects were expired */
+} ModelObjects;
+
+struct Object
+{
+	Session    *session;
+	ModelObjects *model_objects;
+	Oid			userid;			/* loaded or changed as this user, */
+	bool		row_security;	/* under this setting */
+	uint32		revision;		/* counts its changes */
+	bool		unflushed;		/* is in session->unflushed */
+	bool		in_lru;
+	ObjectVersion *top;
+	dlist_node	model_node;
+	dlist_node	unflushed_node;
+	dlist_node	lru_node;
+};
+
+struct Session
+{
+	char		name[NAMEDATALEN];	/* hash key */
+	MemoryContext context;		/* of the hashes */
+	MemoryContext objects_context;
+	struct identity_hash *identities;
+	HTAB	   *models;			/* ModelObjects by relid */
+	dlist_head	unflushed;		/* objects with pending changes, in order */
+	uint64		nunflushed;
+	dlist_head	clean;			/* least recently used first */
+	uint64		nclean;
+	uint64		nobjects;
+	bool		flushing;
+	int			flush_nest_level;	/* of the flush that runs */
+};
+
+/* GUCs, in session.c */
+extern char *orm_session_setting;
+extern bool orm_autoflush;
+extern bool orm_expire_on_commit;
+extern int	orm_identity_map_limit;
+
+/* ------------------------------------------------------------------------
+ * in session.c
+ * ------------------------------------------------------------------------
+ */
+/* The session of that name, made if need be; a bad name is 22023. */
+extern Session *session_open(const char *name);
+
+/* Makes it the current one until session_end_scope or transaction end. */
+extern void session_begin_scope(Session *session);
+extern void session_end_scope(Session *session);
+
+/* Forgets all objects and pending changes, and the session itself. */
+extern void session_drop(Session *session);
+
+/* DISCARD ALL. */
+extern void sessions_drop_all(void);
+
+/* Calls the function for each session of the backend. */
+extern void sessions_each(void (*visit) (Session *session, void *arg),
+						  void *arg);
+
+/* Number of objects and of unflushed ones, over all sessions. */
+extern uint64 sessions_object_count;
+extern uint64 sessions_unflushed_count;
+
+/* ------------------------------------------------------------------------
+ * in identity_map.c
+ * ------------------------------------------------------------------------
+ */
+extern void identity_map_create(Session *session);
+
+/* Forgets every object at once; savepoints do not bring them back. */
+extern void identity_map_reset(Session *session);
+
+/* The commit of the transaction with orm.expire_on_commit off. */
+extern void identity_map_keep(Session *session);
+extern void identity_map_xact_end(void);
+extern void identity_map_subxact(SubXactEvent event, SubTransactionId my_subid,
+								 SubTransactionId parent_subid);
+extern void identity_map_invalidate(Session *session, Oid relid);
+
+extern ModelObjects *model_objects(Session *session, Model *model);
+extern Object *object_create(Session *session, Model *model,
+							 const Datum *key, ObjectState state);
+
+/* The version to write to: of the present subtransaction. */
+extern ObjectVersion *object_touch(Object *object);
+
+/*
+ * After a change of the version: files the object in the unflushed list, the
+ * list of clean objects, or neither.
+ */
+extern void object_refile(Object *object);
+
+/* Setters free what the version below does not share. */
+extern void version_set_stored(ObjectVersion *version, HeapTuple row);
+extern void version_set_changed(ObjectVersion *version, HeapTuple row,
+								Bitmapset *modified);
+extern void version_set_key(Model *model, ObjectVersion *version,
+							const Datum *key);
+
+extern bool version_is_pending_work(const ObjectVersion *version);
+
+/* The row that the session shows, or NULL if it is not known. */
+extern HeapTuple object_current_row(Object *object);
+
+/* Copies a row into the memory of the session's objects. */
+extern HeapTuple session_copy_row(Session *session, HeapTuple row);
+
+/* ------------------------------------------------------------------------
+ * in unit_of_work.c
+ * ------------------------------------------------------------------------
+ */
+/* Sees to it that the end of the transaction flushes. */
+extern void commit_flush_arm(void);
+extern void commit_flush_forget(void);
+extern void sessions_flush_all(FlushReason reason);
+
+/* The key of the row that names an object, palloc'd; P0002 without one. */
+extern Datum *object_key_required(Model *model, HeapTupleHeader row);
+extern void report_missing(Model *model, const Datum *key)
+			pg_attribute_noreturn();
+
+/* 55000 if the object is deleted or marked so. */
+extern void require_not_deleted(Model *model, Object *object);
+
+/* 55000 while the session flushes. */
+extern void require_not_flushing(Session *session);
+
+/* Discards pending changes; what was added is gone. */
+extern void object_discard_changes(Object *object);
+extern void session_discard_pending(Session *session);
+
+/* ------------------------------------------------------------------------
+ * in load.c
+ * ------------------------------------------------------------------------
+ */
+/*
+ * Reads the row with that key and takes it into the session (without
+ * autoflush); returns false if there is none.
+ */
+extern bool session_load_by_key(Session *session, Model *model,
+								const Datum *key, bool populate_existing);
+
+/* Is there a row with that key that the present user can see? */
+extern bool session_row_exists(Session *session, Model *model,
+							   const Datum *key);
+
+/* ------------------------------------------------------------------------
+ * in statement.c: kept plans of generated statements
+ * ------------------------------------------------------------------------
+ */
+typedef enum StatementKind
+{
+	STATEMENT_LOAD,
+	STATEMENT_INSERT,
+	STATEMENT_UPDATE,
+	STATEMENT_UPDATE_KEY,
+	STATEMENT_DELETE
+} StatementKind;
+
+/*
+ * The kept plan for a kind of statement on a model, with the columns it is
+ * about; the text is made by make_text when there is none or when metadata
+ * has changed.
+ */
+extern SPIPlanPtr statement_plan(Model *model, StatementKind kind,
+								 Bitmapset *columns, int nargs, Oid *argtypes,
+								 char *(*make_text) (Model *model,
+													 Bitmapset *columns));
+extern void statements_xact_end(void);
+
+/* ------------------------------------------------------------------------
+ * in row.c
+ * ------------------------------------------------------------------------
+ */
+/*
+ * A new row with the defaults of the columns that given does not have,
+ * evaluated now; the columns filled are added to *given.
+ */
+extern Datum row_with_defaults(Model *model, Datum row, Bitmapset **given);
+extern void row_xact_end(void);
+
+/* The columns that a row passed to orm.add gives: those not NULL. */
+extern Bitmapset *row_columns_given(Model *model, Datum row);
+
+/*
+ * The row of a slot as a flat tuple; the slot has the columns of the row
+ * type, with or without its dropped ones, and nextra columns behind them.
+ */
+extern HeapTuple row_of_slot(Model *model, TupleTableSlot *slot, int nextra);
+
+/* Copies a composite Datum into a palloc'd tuple. */
+extern HeapTuple row_to_tuple(Datum row);
+extern Datum row_from_tuple(Model *model, HeapTuple tuple);
+
+/* A row that has nothing but its key: enough to find the stored one. */
+extern Datum row_of_key(Model *model, const Datum *key);
+
+/* Columns in which the two rows differ, of those in among (or of all). */
+extern Bitmapset *row_difference(Model *model, HeapTuple a, HeapTuple b,
+								 Bitmapset *among);
+
+/* Columns that an UPDATE can set: neither dropped nor generated nor key. */
+extern Bitmapset *row_updatable_columns(Model *model);
+
+/* base with the columns in which taken from other. */
+extern HeapTuple row_overlay(Model *model, HeapTuple base, HeapTuple other,
+							 Bitmapset *which);
+
+/* ------------------------------------------------------------------------
+ * in access.c: privileges
+ * ------------------------------------------------------------------------
+ */
+/* 42501 unless the user has the privilege on all those columns. */
+extern void access_require(Model *model, AclMode mode, Bitmapset *columns);
+
+/* May the present user see a row from memory alone? 42501 without SELECT. */
+extern bool access_memory_suffices(Model *model);
+
+/* ------------------------------------------------------------------------
+ * in autoflush.c
+ * ------------------------------------------------------------------------
+ */
+extern void autoflush_init(void);
+
+#endif							/* PG_ORM_SESSION_INTERNAL_H */

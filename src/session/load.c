@@ -1,0 +1,92 @@
+/*-------------------------------------------------------------------------
+ *
+ * load.c
+ *	  Reading one object by its key.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+
+#include "compat.h"
+#include "session/internal.h"
+
+typedef struct LoadReceiver
+{
+	DestReceiver pub;
+	Session    *session;
+	Model	   *model;
+	bool		populate_existing;
+	bool		found;
+} LoadReceiver;
+
+static bool
+load_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	LoadReceiver *receiver = (LoadReceiver *) self;
+
+	if (receiver->session != NULL)
+		(void) session_take_row(receiver->session, receiver->model, slot,
+								receiver->populate_existing);
+	receiver->found = true;
+	return true;
+}
+
+static char *
+load_sql(Model *model, Bitmapset *columns)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "/* pg_orm load %s */ SELECT t.* FROM %s AS t WHERE ",
+					 class_comment(model), model->relation_name);
+	for (int i = 0; i < model->nkeys; i++)
+		appendStringInfo(&sql, "%st.%s %s $%d", i > 0 ? " AND " : "",
+						 column_sql(model, model->keys[i].attnum),
+						 operator_sql(model->keys[i].eq_operator), i + 1);
+	return sql.data;
+}
+
+static void
+load_execute(LoadReceiver *receiver, const Datum *key)
+{
+	Model	   *model = receiver->model;
+	Oid		   *argtypes = palloc(model->nkeys * sizeof(Oid));
+	Datum	   *values = palloc(model->nkeys * sizeof(Datum));
+	SPIPlanPtr	plan;
+
+	receiver->pub = *None_Receiver;
+	receiver->pub.receiveSlot = load_receive;
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		argtypes[i] = model->keys[i].typid;
+		values[i] = key[i];
+	}
+	SPI_connect();
+	plan = statement_plan(model, STATEMENT_LOAD, NULL, model->nkeys, argtypes,
+						  load_sql);
+	own_statement_execute(plan, values, NULL, &receiver->pub);
+	SPI_finish();
+}
+
+bool
+session_load_by_key(Session *session, Model *model, const Datum *key,
+					bool populate_existing)
+{
+	LoadReceiver receiver = {.session = session,.model = model,
+	.populate_existing = populate_existing};
+
+	load_execute(&receiver, key);
+	return receiver.found;
+}
+
+bool
+session_row_exists(Session *session, Model *model, const Datum *key)
+{
+	LoadReceiver receiver = {.model = model};
+
+	load_execute(&receiver, key);
+	return receiver.found;
+}

@@ -1,0 +1,427 @@
+/*-------------------------------------------------------------------------
+ *
+ * row.c
+ *	  Rows of a model: made from JSON documents and column defaults, copied,
+ *	  compared and laid over each other.
+ *
+ * The conversion of JSON values is jsonb_populate_record's, called through a
+ * FmgrInfo kept per model; the defaults are the table's own expressions,
+ * prepared once per model and transaction.  Both are kept in a child of
+ * TopTransactionContext and made anew when metadata changes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/heaptoast.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "session/internal.h"
+
+/* What is prepared for a model in this transaction. */
+typedef struct RowMaker
+{
+	Oid			relid;			/* hash key */
+	uint64		generation;		/* of the metadata it was made from */
+	MemoryContext context;
+	FmgrInfo	populate;		/* jsonb_populate_record of the row type */
+	EState	   *estate;			/* of the defaults; NULL until wanted */
+	ExprState **defaults;		/* by attribute, NULL where there is none */
+} RowMaker;
+
+static HTAB *row_makers = NULL;
+
+/* ------------------------------------------------------------------------
+ * preparation
+ * ------------------------------------------------------------------------
+ */
+
+/* Everything was in TopTransactionContext, which is about to be emptied. */
+void
+row_xact_end(void)
+{
+	row_makers = NULL;
+}
+
+static void
+row_maker_prepare_populate(RowMaker *maker, Model *model)
+{
+	MemoryContext old = MemoryContextSwitchTo(maker->context);
+	Const	   *base = makeNullConst(model->rowtype, -1, InvalidOid);
+	Const	   *doc = makeNullConst(JSONBOID, -1, InvalidOid);
+	FuncExpr   *call = makeFuncExpr(F_JSONB_POPULATE_RECORD, model->rowtype,
+									list_make2(base, doc), InvalidOid,
+									InvalidOid, COERCE_EXPLICIT_CALL);
+
+	fmgr_info_cxt(F_JSONB_POPULATE_RECORD, &maker->populate, maker->context);
+	fmgr_info_set_expr((Node *) call, &maker->populate);
+	MemoryContextSwitchTo(old);
+}
+
+static RowMaker *
+row_maker(Model *model)
+{
+	RowMaker   *maker;
+	bool		found;
+
+	if (row_makers == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(Oid);
+		control.entrysize = sizeof(RowMaker);
+		control.hcxt = TopTransactionContext;
+		row_makers = hash_create("pg_orm row makers", 16, &control,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	maker = hash_search(row_makers, &model->relid, HASH_ENTER, &found);
+	if (found && maker->context != NULL)
+	{
+		if (maker->generation == model_generation())
+			return maker;
+		MemoryContextDelete(maker->context);
+	}
+	maker->context = NULL;
+	maker->estate = NULL;
+	maker->defaults = NULL;
+	maker->generation = model_generation();
+	maker->context = AllocSetContextCreate(TopTransactionContext,
+										   "pg_orm row maker",
+										   ALLOCSET_SMALL_SIZES);
+	row_maker_prepare_populate(maker, model);
+	return maker;
+}
+
+static void
+row_maker_prepare_defaults(RowMaker *maker, Model *model)
+{
+	Relation	relation = table_open(model->relid, AccessShareLock);
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+	MemoryContext old = MemoryContextSwitchTo(maker->context);
+	EState	   *estate = CreateExecutorState();
+	ExprState **defaults = palloc0(tupdesc->natts * sizeof(ExprState *));
+
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+		Expr	   *expression;
+
+		if (attribute->attisdropped || attribute->attgenerated != '\0')
+			continue;
+		expression = (Expr *) build_column_default(relation, i + 1);
+		if (expression != NULL)
+			defaults[i] = ExecPrepareExpr(expression, estate);
+	}
+	MemoryContextSwitchTo(old);
+	table_close(relation, NoLock);
+	maker->defaults = defaults;
+	maker->estate = estate;
+}
+
+/* ------------------------------------------------------------------------
+ * documents
+ * ------------------------------------------------------------------------
+ */
+static int
+column_member(AttrNumber attnum)
+{
+	return attnum - FirstLowInvalidHeapAttributeNumber;
+}
+
+static bool
+is_relationship(Model *model, const char *name)
+{
+	return model_relationship(model, name, true) != NULL;
+}
+
+static void
+require_plain_column(Model *model, AttrNumber attnum)
+{
+	Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, attnum - 1);
+
+	if (attribute->attgenerated != '\0' ||
+		attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
+		ereport(ERROR,
+				(errcode(ERRCODE_GENERATED_ALWAYS),
+				 errmsg("column \"%s\" of %s is generated and cannot be given",
+						NameStr(attribute->attname), model->class_name)));
+}
+
+/* Adds the columns that a document names; what is no column is an error. */
+static void
+document_columns(Model *model, Jsonb *doc, Bitmapset **given)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&doc->root);
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		char	   *name;
+		AttrNumber	attnum;
+
+		if (token != WJB_KEY)
+			continue;
+		name = pnstrdup(value.val.string.val, value.val.string.len);
+		attnum = model_attnum(model, name, true);
+		if (attnum == InvalidAttrNumber && is_relationship(model, name))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("\"%s\" of %s is a relationship, not a column",
+							name, model->class_name),
+					 errhint("Name the foreign key column.")));
+		attnum = model_attnum(model, name, false);
+		require_plain_column(model, attnum);
+		*given = bms_add_member(*given, column_member(attnum));
+		pfree(name);
+	}
+}
+
+static void
+require_object_document(Model *model, Jsonb *doc)
+{
+	if (!JB_ROOT_IS_OBJECT(doc))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a document of %s must be a JSON object",
+						model->class_name),
+				 JB_ROOT_IS_ARRAY(doc) && !JB_ROOT_IS_SCALAR(doc) ?
+				 errhint("For an array of documents call orm.add_all.") : 0));
+}
+
+Datum
+row_from_document(Model *model, Datum base, Datum doc, Bitmapset **given)
+{
+	RowMaker   *maker = row_maker(model);
+	Jsonb	   *jsonb = DatumGetJsonbP(doc);
+	LOCAL_FCINFO(fcinfo, 2);
+	Datum		result;
+
+	require_object_document(model, jsonb);
+	document_columns(model, jsonb, given);
+
+	InitFunctionCallInfoData(*fcinfo, &maker->populate, 2, InvalidOid, NULL,
+							 NULL);
+	fcinfo->args[0].value = base;
+	fcinfo->args[0].isnull = base == (Datum) 0;
+	fcinfo->args[1].value = JsonbPGetDatum(jsonb);
+	fcinfo->args[1].isnull = false;
+	result = FunctionCallInvoke(fcinfo);
+	if (fcinfo->isnull)
+		elog(ERROR, "jsonb_populate_record returned NULL");
+	return result;
+}
+
+/* ------------------------------------------------------------------------
+ * defaults
+ * ------------------------------------------------------------------------
+ */
+static void
+row_deform(Model *model, Datum row, Datum *values, bool *nulls)
+{
+	HeapTupleData tuple;
+
+	tuple.t_data = DatumGetHeapTupleHeader(row);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	heap_deform_tuple(&tuple, model->tupdesc, values, nulls);
+}
+
+Datum
+row_with_defaults(Model *model, Datum row, Bitmapset **given)
+{
+	RowMaker   *maker = row_maker(model);
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+	ExprContext *econtext;
+	HeapTuple	result;
+
+	if (maker->estate == NULL)
+		row_maker_prepare_defaults(maker, model);
+	econtext = GetPerTupleExprContext(maker->estate);
+	if (row == (Datum) 0)
+		memset(nulls, true, natts * sizeof(bool));
+	else
+		row_deform(model, row, values, nulls);
+	for (int i = 0; i < natts; i++)
+	{
+		if (maker->defaults[i] == NULL ||
+			bms_is_member(column_member(i + 1), *given))
+			continue;
+		values[i] = ExecEvalExprSwitchContext(maker->defaults[i], econtext,
+											  &nulls[i]);
+		*given = bms_add_member(*given, column_member(i + 1));
+	}
+	result = heap_form_tuple(model->tupdesc, values, nulls);
+	ResetExprContext(econtext);
+	return row_from_tuple(model, result);
+}
+
+/* The columns of a row that are not NULL: a NULL takes the default. */
+Bitmapset *
+row_columns_given(Model *model, Datum row)
+{
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+	Bitmapset  *given = NULL;
+
+	row_deform(model, row, values, nulls);
+	for (int i = 0; i < natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
+
+		if (attribute->attisdropped || attribute->attgenerated != '\0')
+			continue;
+		if (!nulls[i])
+			given = bms_add_member(given, column_member(i + 1));
+	}
+	return given;
+}
+
+/* ------------------------------------------------------------------------
+ * copies, differences, overlays
+ * ------------------------------------------------------------------------
+ */
+HeapTuple
+row_to_tuple(Datum row)
+{
+	HeapTupleData tuple;
+
+	tuple.t_data = DatumGetHeapTupleHeader(row);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	return heap_copytuple(&tuple);
+}
+
+Datum
+row_from_tuple(Model *model, HeapTuple tuple)
+{
+	return heap_copy_tuple_as_datum(tuple, model->tupdesc);
+}
+
+Bitmapset *
+row_difference(Model *model, HeapTuple a, HeapTuple b, Bitmapset *among)
+{
+	Bitmapset  *result = NULL;
+
+	for (int i = 0; i < model->tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
+		Datum		value_a,
+					value_b;
+		bool		null_a,
+					null_b;
+
+		if (attribute->attisdropped ||
+			(among != NULL && !bms_is_member(column_member(i + 1), among)))
+			continue;
+		value_a = heap_getattr(a, i + 1, model->tupdesc, &null_a);
+		value_b = heap_getattr(b, i + 1, model->tupdesc, &null_b);
+		if (null_a && null_b)
+			continue;
+		if (null_a != null_b ||
+			!datum_image_eq(value_a, value_b, attribute->attbyval,
+							attribute->attlen))
+			result = bms_add_member(result, column_member(i + 1));
+	}
+	return result;
+}
+
+HeapTuple
+row_overlay(Model *model, HeapTuple base, HeapTuple other, Bitmapset *which)
+{
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+
+	heap_deform_tuple(base, model->tupdesc, values, nulls);
+	for (int i = 0; i < natts; i++)
+	{
+		if (bms_is_member(column_member(i + 1), which))
+			values[i] = heap_getattr(other, i + 1, model->tupdesc, &nulls[i]);
+	}
+	return heap_form_tuple(model->tupdesc, values, nulls);
+}
+
+Bitmapset *
+row_updatable_columns(Model *model)
+{
+	Bitmapset  *result = NULL;
+
+	for (int i = 0; i < model->tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
+
+		if (!attribute->attisdropped && attribute->attgenerated == '\0' &&
+			attribute->attidentity != ATTRIBUTE_IDENTITY_ALWAYS)
+			result = bms_add_member(result, column_member(i + 1));
+	}
+	for (int i = 0; i < model->nkeys; i++)
+		result = bms_del_member(result, column_member(model->keys[i].attnum));
+	return result;
+}
+
+HeapTuple
+row_of_slot(Model *model, TupleTableSlot *slot, int nextra)
+{
+	TupleDesc	tupdesc = model->tupdesc;
+	HeapTuple	row;
+
+	slot_getallattrs(slot);
+	if (nextra == 0 && slot->tts_tupleDescriptor->natts == tupdesc->natts)
+		row = ExecCopySlotHeapTuple(slot);
+	else
+	{
+		/* table.* leaves dropped columns out */
+		Datum	   *values = palloc0(tupdesc->natts * sizeof(Datum));
+		bool	   *nulls = palloc(tupdesc->natts * sizeof(bool));
+		int			from = 0;
+
+		for (int i = 0; i < tupdesc->natts; i++)
+		{
+			nulls[i] = true;
+			if (TupleDescAttr(tupdesc, i)->attisdropped)
+				continue;
+			values[i] = slot->tts_values[from];
+			nulls[i] = slot->tts_isnull[from++];
+		}
+		row = heap_form_tuple(tupdesc, values, nulls);
+	}
+	if (HeapTupleHasExternal(row))
+		row = toast_flatten_tuple(row, tupdesc);
+	return row;
+}
+
+Datum
+row_of_key(Model *model, const Datum *key)
+{
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc0(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+
+	memset(nulls, true, natts * sizeof(bool));
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		values[model->keys[i].attnum - 1] = key[i];
+		nulls[model->keys[i].attnum - 1] = false;
+	}
+	return row_from_tuple(model, heap_form_tuple(model->tupdesc, values,
+												 nulls));
+}

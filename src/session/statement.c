@@ -1,0 +1,157 @@
+/*-------------------------------------------------------------------------
+ *
+ * statement.c
+ *	  Kept plans of the statements that a session generates.
+ *
+ * A plan is kept per model, kind of statement and set of columns, for the
+ * life of the backend; its text is made anew when metadata has changed.  The
+ * number of plans is bounded: beyond it all of them are dropped at the next
+ * moment when none can be in use.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "utils/memutils.h"
+
+#include "session/internal.h"
+
+#define STATEMENTS_MAX 500
+
+typedef struct StatementKey
+{
+	Oid			relid;
+	StatementKind kind;
+	Bitmapset  *columns;
+} StatementKey;
+
+typedef struct Statement
+{
+	StatementKey key;
+	char		status;
+	uint64		generation;
+	SPIPlanPtr	plan;
+} Statement;
+
+static uint32
+statement_key_hash(StatementKey key)
+{
+	return hash_combine(hash_combine(murmurhash32(key.relid), key.kind),
+						bms_hash_value(key.columns));
+}
+
+#define SH_PREFIX statement
+#define SH_ELEMENT_TYPE Statement
+#define SH_KEY_TYPE StatementKey
+#define SH_KEY key
+#define SH_HASH_KEY(table, k) statement_key_hash(k)
+#define SH_EQUAL(table, a, b) ((a).relid == (b).relid && \
+							   (a).kind == (b).kind && \
+							   bms_equal((a).columns, (b).columns))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+static statement_hash *statements = NULL;
+static MemoryContext statements_context = NULL;
+
+/* Plans to be freed at the end of the transaction. */
+static List *retired = NIL;
+
+static void
+statements_create(void)
+{
+	statements_context = AllocSetContextCreate(CacheMemoryContext,
+											   "pg_orm statements",
+											   ALLOCSET_SMALL_SIZES);
+	statements = statement_create(statements_context, 64, NULL);
+}
+
+static void
+plan_retire(SPIPlanPtr plan)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+	retired = lappend(retired, plan);
+	MemoryContextSwitchTo(old);
+}
+
+/* Called when the transaction ends: nothing is being executed any more. */
+void
+statements_xact_end(void)
+{
+	ListCell   *cell;
+
+	foreach(cell, retired)
+		SPI_freeplan(lfirst(cell));
+	retired = NIL;
+}
+
+/* Too many shapes: start again. */
+static void
+statements_drop_all(void)
+{
+	statement_iterator scan;
+	Statement  *entry;
+
+	statement_start_iterate(statements, &scan);
+	while ((entry = statement_iterate(statements, &scan)) != NULL)
+		plan_retire(entry->plan);
+	MemoryContextDelete(statements_context);
+	statements = NULL;
+}
+
+static SPIPlanPtr
+statement_prepare(Model *model, StatementKey key, int nargs, Oid *argtypes,
+				  char *(*make_text) (Model *model, Bitmapset *columns))
+{
+	char	   *text = make_text(model, key.columns);
+	SPIPlanPtr	plan;
+
+	ereport(DEBUG1, (errmsg_internal("%s", text)));
+	/* rows come as one array: a generic plan suits any number of them */
+	plan = SPI_prepare_cursor(text, nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s",
+			 SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(plan) != 0)
+		elog(ERROR, "SPI_keepplan failed");
+	return plan;
+}
+
+SPIPlanPtr
+statement_plan(Model *model, StatementKind kind, Bitmapset *columns,
+			   int nargs, Oid *argtypes,
+			   char *(*make_text) (Model *model, Bitmapset *columns))
+{
+	StatementKey key = {model->relid, kind, columns};
+	Statement  *entry;
+	SPIPlanPtr	plan;
+	bool		found;
+	MemoryContext old;
+
+	if (statements == NULL)
+		statements_create();
+	entry = statement_lookup(statements, key);
+	if (entry != NULL && entry->generation == model_generation())
+		return entry->plan;
+
+	plan = statement_prepare(model, key, nargs, argtypes, make_text);
+	if (entry == NULL && statements->members >= STATEMENTS_MAX)
+	{
+		statements_drop_all();
+		statements_create();
+	}
+	old = MemoryContextSwitchTo(statements_context);
+	key.columns = bms_copy(columns);
+	MemoryContextSwitchTo(old);
+	entry = statement_insert(statements, key, &found);
+	if (found)
+		plan_retire(entry->plan);
+	entry->plan = plan;
+	entry->generation = model_generation();
+	return plan;
+}

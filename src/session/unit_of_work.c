@@ -1,0 +1,382 @@
+/*-------------------------------------------------------------------------
+ *
+ * unit_of_work.c
+ *	  What is pending: adding, changing and deleting objects, discarding
+ *	  changes, and the flush at the end of the transaction.
+ *
+ * Pending changes are written by flush.c.  So that nothing pending is lost, an
+ * invisible portal is made with the first change of a transaction: core drops
+ * portals within its own loop over deferred triggers, before any commit
+ * callback, and dropping this one flushes.  A flush in XACT_EVENT_PRE_COMMIT
+ * would be too late, since no user code may run there any more.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/portal.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "session/internal.h"
+#include "session/unit_of_work.h"
+
+static Portal commit_portal = NULL;
+
+/* ------------------------------------------------------------------------
+ * the end of the transaction
+ * ------------------------------------------------------------------------
+ */
+static void
+session_flush_visit(Session *session, void *arg)
+{
+	session_flush(session, *(FlushReason *) arg);
+}
+
+void
+sessions_flush_all(FlushReason reason)
+{
+	/* a flush may run triggers that add to a session flushed before */
+	for (int i = 0; i < 100 && sessions_unflushed_count > 0; i++)
+		sessions_each(session_flush_visit, &reason);
+}
+
+/* The cleanup hook of the commit portal; also called when it is aborted. */
+static void
+commit_portal_cleanup(Portal portal)
+{
+	portal->cleanup = NULL;
+	commit_portal = NULL;
+	if (sessions_unflushed_count == 0 || !IsTransactionState())
+		return;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	sessions_flush_all(FLUSH_COMMIT);
+	PopActiveSnapshot();
+}
+
+void
+commit_flush_arm(void)
+{
+	if (commit_portal != NULL)
+		return;
+	commit_portal = CreateNewPortal();
+	commit_portal->visible = false;
+	/* not PORTAL_NEW, which must not be dropped; nobody can fetch from this */
+	commit_portal->status = PORTAL_DONE;
+	commit_portal->cleanup = commit_portal_cleanup;
+}
+
+void
+commit_flush_forget(void)
+{
+	commit_portal = NULL;
+}
+
+/* ------------------------------------------------------------------------
+ * changes
+ * ------------------------------------------------------------------------
+ */
+static void
+object_changed(Object *object)
+{
+	object_refile(object);
+	if (object->unflushed)
+		commit_flush_arm();
+}
+
+static void
+version_take_changes(Model *model, ObjectVersion *version, HeapTuple row,
+					 Bitmapset *modified)
+{
+	Session    *session = version->object->session;
+
+	version_set_changed(version, session_copy_row(session, row), modified);
+}
+
+/* Adding what is in the session with that key already. */
+static void
+object_add_again(Model *model, Object *object, HeapTuple row,
+				 Bitmapset *given)
+{
+	ObjectVersion *version;
+
+	if (object->top->state == OBJECT_PERSISTENT &&
+		object->top->marked_deleted)
+	{
+		/* row switch: the delete and this add become one UPDATE */
+		version = object_touch(object);
+		version->marked_deleted = false;
+		version_take_changes(model, version, row,
+							 row_updatable_columns(model));
+	}
+	else if (object->top->state == OBJECT_DELETED)
+	{
+		version = object_touch(object);
+		version->state = OBJECT_PENDING;
+		version_take_changes(model, version, row, given);
+	}
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("%s %s is in session \"%s\" already",
+						model->class_name,
+						model_key_to_text(model, object_key(object)),
+						session_name(object->session)),
+				 errhint("Use orm.set to change it.")));
+	object_changed(object);
+}
+
+Object *
+session_add(Session *session, Model *model, Datum row, Bitmapset *given)
+{
+	HeapTuple	tuple = row_to_tuple(row);
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	bool		has_key = model_key_of_row(model, tuple->t_data, key);
+	Object	   *object = has_key ? session_find(session, model, key) : NULL;
+
+	access_require(model, ACL_INSERT, given);
+	LockRelationOid(model->relid, AccessShareLock);
+	if (object != NULL)
+	{
+		object_add_again(model, object, tuple, given);
+		return object;
+	}
+	object = object_create(session, model, has_key ? key : NULL,
+						   OBJECT_PENDING);
+	version_take_changes(model, object->top, tuple, given);
+	object_changed(object);
+	return object;
+}
+
+/* The key of a row that names an object; P0002 if there is none. */
+Datum *
+object_key_required(Model *model, HeapTupleHeader row)
+{
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+
+	if (row == NULL || !model_key_of_row(model, row, key))
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("no object given"),
+				 errdetail("The %s of %s is NULL.", row ? "key" : "row",
+						   model->class_name)));
+	return key;
+}
+
+void
+report_missing(Model *model, const Datum *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND),
+			 errmsg("%s %s does not exist", model->class_name,
+					model_key_to_text(model, key))));
+}
+
+/*
+ * The object that a row names by its key, with its row known: taken from the
+ * session, or read.  What is read here does not autoflush: pending changes of
+ * other objects cannot change which row has this key.
+ */
+Object *
+session_object(Session *session, Model *model, HeapTupleHeader row)
+{
+	Datum	   *key = object_key_required(model, row);
+	Object	   *object = session_find(session, model, key);
+
+	if (object != NULL &&
+		(object->top->state == OBJECT_DELETED ||
+		 object->top->state == OBJECT_PENDING))
+		return object;
+	if (object != NULL && object_current_row(object) != NULL &&
+		access_memory_suffices(model))
+		return object;
+	if (!session_load_by_key(session, model, key, false))
+		report_missing(model, key);
+	return session_find(session, model, key);
+}
+
+void
+require_not_deleted(Model *model, Object *object)
+{
+	ObjectVersion *top = object->top;
+
+	if (top->state == OBJECT_DELETED || top->marked_deleted)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s %s is deleted", model->class_name,
+						model_key_to_text(model, object_key(object))),
+				 top->marked_deleted ?
+				 errhint("orm.add brings it back before the flush.") : 0));
+}
+
+/* A pending object takes the new row whole, its key included. */
+static void
+pending_set(Model *model, Object *object, HeapTuple row, Bitmapset *columns)
+{
+	ObjectVersion *version = object_touch(object);
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+
+	version_take_changes(model, version, row,
+						 bms_union(version->modified, columns));
+	if (model_key_of_row(model, row->t_data, key) &&
+		(version->key == NULL ||
+		 !model_key_equal(model, key, version->key->values)))
+		version_set_key(model, version, key);
+}
+
+/* Only columns that differ from the stored row are pending changes. */
+static void
+persistent_set(Model *model, Object *object, HeapTuple row,
+			   Bitmapset *columns)
+{
+	ObjectVersion *version = object_touch(object);
+	Bitmapset  *modified = row_difference(model, version->stored, row, NULL);
+
+	if (bms_is_empty(modified))
+		version_set_changed(version, NULL, NULL);
+	else
+		version_take_changes(model, version, row, modified);
+}
+
+/* row is the object's current row with new values in columns. */
+void
+session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
+{
+	HeapTuple	tuple = row_to_tuple(row);
+
+	require_not_deleted(model, object);
+	if (object->top->state == OBJECT_PENDING)
+	{
+		access_require(model, ACL_INSERT, columns);
+		pending_set(model, object, tuple, columns);
+	}
+	else
+	{
+		access_require(model, ACL_UPDATE, columns);
+		LockRelationOid(model->relid, AccessShareLock);
+		persistent_set(model, object, tuple, columns);
+	}
+	object_changed(object);
+}
+
+void
+session_delete(Model *model, Object *object)
+{
+	ObjectVersion *version;
+
+	if (object->top->state == OBJECT_DELETED)
+		require_not_deleted(model, object);
+	if (object->top->state == OBJECT_PENDING)
+	{
+		/* never written: there is nothing to delete */
+		object_expunge(object);
+		return;
+	}
+	access_require(model, ACL_DELETE, NULL);
+	LockRelationOid(model->relid, AccessShareLock);
+	version = object_touch(object);
+	version->marked_deleted = true;
+	object_changed(object);
+}
+
+/* ------------------------------------------------------------------------
+ * discarding
+ * ------------------------------------------------------------------------
+ */
+void
+require_not_flushing(Session *session)
+{
+	if (session->flushing)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("session \"%s\" is flushing", session->name)));
+}
+
+void
+object_expunge(Object *object)
+{
+	ObjectVersion *version;
+
+	require_not_flushing(object->session);
+	version = object_touch(object);
+	version->state = OBJECT_GONE;
+	version->marked_deleted = false;
+	version_set_changed(version, NULL, NULL);
+	version_set_stored(version, NULL);
+	object_refile(object);
+}
+
+void
+object_discard_changes(Object *object)
+{
+	ObjectVersion *version;
+
+	if (object->top->state == OBJECT_PENDING)
+	{
+		object_expunge(object);
+		return;
+	}
+	require_not_flushing(object->session);
+	version = object_touch(object);
+	version->marked_deleted = false;
+	version_set_changed(version, NULL, NULL);
+	object_refile(object);
+}
+
+void
+session_discard_pending(Session *session)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &session->unflushed)
+		object_discard_changes(dlist_container(Object, unflushed_node,
+											   iter.cur));
+}
+
+/* Forgets values and pending changes: orm.expire and orm.refresh. */
+void
+session_expire(Model *model, Object *object)
+{
+	if (object->top->state == OBJECT_PENDING)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s %s is not stored yet", model->class_name,
+						object_key(object) ?
+						model_key_to_text(model, object_key(object)) : "(NULL)"),
+				 errhint("Call orm.flush() first.")));
+	if (object->top->state == OBJECT_DELETED)
+		require_not_deleted(model, object);
+	object_discard_changes(object);
+	object_expire_values(object);
+}
+
+/* Calls the function for each object of the present user. */
+void
+session_each_object(Session *session,
+					void (*visit) (Object *object, void *arg), void *arg)
+{
+	HASH_SEQ_STATUS scan;
+	ModelObjects *entry;
+
+	if (session->models == NULL)
+		return;
+	hash_seq_init(&scan, session->models);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		dlist_mutable_iter iter;
+
+		dlist_foreach_modify(iter, &entry->objects)
+		{
+			Object	   *object = dlist_container(Object, model_node, iter.cur);
+
+			if (object->top->state != OBJECT_GONE &&
+				object->userid == GetUserId() &&
+				object->row_security == row_security)
+				visit(object, arg);
+		}
+	}
+}
