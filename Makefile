@@ -28,6 +28,7 @@ PARTS = \
 	session/unit_of_work \
 	session/flush \
 	session/autoflush \
+	session/client_call \
 	session/transaction \
 	session/objects \
 	query/criteria \
