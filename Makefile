@@ -28,10 +28,13 @@ PARTS = \
 	session/unit_of_work \
 	session/flush \
 	session/autoflush \
-	session/client_call \
 	session/transaction \
 	session/objects \
+	query/fragment \
+	query/filter_by \
 	query/criteria \
+	query/params \
+	query/kept \
 	query/query \
 	query/bulk \
 	query/evaluate \

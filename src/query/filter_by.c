@@ -1,0 +1,483 @@
+/*-------------------------------------------------------------------------
+ *
+ * filter_by.c
+ *	  Criteria as JSON, keyed by column or relationship.
+ *
+ * A value means equality by the column's own default btree operator, null
+ * means IS NULL, and an array means IN.  Under a relationship stands an
+ * object with criteria of the related row (or null, or an array of such).
+ * All values become parameters and all names are quoted, so that filter_by is
+ * safe with input from anywhere.
+ *
+ * Related rows are found by IN (SELECT ...) or EXISTS over plain tables, never
+ * over the navigation functions, since the planner turns only the former into
+ * joins.
+ *
+ * The text and values go into the Composition.  No locks are taken here: the
+ * parser takes them when it looks the names up.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "query/internal.h"
+
+/* Criteria are about a row of model, which is called alias. */
+typedef struct Scope
+{
+	Model	   *model;
+	const char *alias;
+} Scope;
+
+static void append_object(Composition *composition, Scope scope,
+						  JsonbContainer *object);
+
+/* ------------------------------------------------------------------------
+ * JSON
+ * ------------------------------------------------------------------------
+ */
+bool
+json_get(JsonbContainer *object, const char *key, JsonbValue *value)
+{
+	JsonbValue	name;
+	JsonbValue *found;
+
+	name.type = jbvString;
+	name.val.string.val = unconstify(char *, key);
+	name.val.string.len = strlen(key);
+	found = findJsonbValueFromContainer(object, JB_FOBJECT, &name);
+	if (found == NULL)
+		return false;
+	*value = *found;
+	return true;
+}
+
+static JsonbContainer *
+object_in(const JsonbValue *value)
+{
+	return value->type == jbvBinary &&
+		JsonContainerIsObject(value->val.binary.data)
+		? value->val.binary.data : NULL;
+}
+
+static JsonbContainer *
+list_in(const JsonbValue *value)
+{
+	return value->type == jbvBinary &&
+		JsonContainerIsArray(value->val.binary.data)
+		? value->val.binary.data : NULL;
+}
+
+static char *
+json_key(const JsonbValue *key)
+{
+	return pnstrdup(key->val.string.val, key->val.string.len);
+}
+
+static bool
+all_elements_are_arrays(JsonbContainer *array)
+{
+	uint32		n = JsonContainerSize(array);
+
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (list_in(getIthJsonbValueFromContainer(array, i)) == NULL)
+			return false;
+	}
+	return n > 0;
+}
+
+/* ------------------------------------------------------------------------
+ * operators
+ * ------------------------------------------------------------------------
+ */
+static Oid
+equality_of_types(Oid left, Oid right)
+{
+	TypeCacheEntry *l = lookup_type_cache(left, TYPECACHE_BTREE_OPFAMILY |
+										  TYPECACHE_EQ_OPR);
+	TypeCacheEntry *r = left == right ? l :
+	lookup_type_cache(right, TYPECACHE_BTREE_OPFAMILY);
+
+	if (l == r || !OidIsValid(r->btree_opf))
+		return l->eq_opr;
+	return get_opfamily_member(r->btree_opf, l->btree_opintype,
+							   r->btree_opintype, BTEqualStrategyNumber);
+}
+
+char *
+equality_operator(Oid left, Oid right, const char *what)
+{
+	Oid			operator = equality_of_types(getBaseType(left),
+											 getBaseType(right));
+
+	if (!OidIsValid(operator))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("%s of type %s has no default btree equality operator",
+						what, format_type_be(left)),
+				 errhint("Write the comparison as filter.")));
+	return operator_sql(operator);
+}
+
+/* ------------------------------------------------------------------------
+ * columns
+ * ------------------------------------------------------------------------
+ */
+static char *
+qualified_column(Scope scope, AttrNumber attnum)
+{
+	return psprintf("%s.%s", scope.alias, column_sql(scope.model, attnum));
+}
+
+static Oid
+column_type(Model *model, AttrNumber attnum)
+{
+	return TupleDescAttr(model->tupdesc, attnum - 1)->atttypid;
+}
+
+/* IN over a type that has no array type: an array's own, for one. */
+static void
+append_in_by_element(Composition *composition, const char *column,
+					 const char *operator, Oid type, const char *name,
+					 JsonbContainer *array)
+{
+	uint32		n = JsonContainerSize(array);
+
+	if (n == 0)
+		appendStringInfoString(&composition->text, "false");
+	for (uint32 i = 0; i < n; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+
+		appendStringInfo(&composition->text, "%s%s %s $%d", i == 0 ? "(" : " OR ",
+						 column, operator,
+						 compose_json(composition, name, type, element));
+	}
+	if (n > 0)
+		appendStringInfoChar(&composition->text, ')');
+}
+
+static void
+append_column(Composition *composition, Scope scope, AttrNumber attnum,
+			  const char *name, JsonbValue *value)
+{
+	char	   *column = qualified_column(scope, attnum);
+	Oid			type = getBaseType(column_type(scope.model, attnum));
+	JsonbContainer *array = list_in(value);
+	char	   *operator;
+	Oid			array_type;
+
+	if (value->type == jbvNull)
+	{
+		appendStringInfo(&composition->text, "%s IS NULL", column);
+		return;
+	}
+
+	operator = equality_operator(type, type, psprintf("column \"%s\"", name));
+	/* an array column equals an array, and is IN an array of arrays */
+	if (array != NULL && OidIsValid(get_base_element_type(type)) &&
+		!all_elements_are_arrays(array))
+		array = NULL;
+	array_type = array == NULL ? InvalidOid : get_array_type(type);
+
+	if (array == NULL)
+		appendStringInfo(&composition->text, "%s %s $%d", column, operator,
+						 compose_json(composition, name, type, value));
+	else if (OidIsValid(array_type))
+		appendStringInfo(&composition->text, "%s %s ANY ($%d)", column, operator,
+						 compose_json(composition, name, array_type, value));
+	else
+		append_in_by_element(composition, column, operator, type, name, array);
+}
+
+/* ------------------------------------------------------------------------
+ * relationships
+ * ------------------------------------------------------------------------
+ */
+static Scope
+scope_open(Composition *composition, Model *model)
+{
+	Scope		scope = {model, NULL};
+
+	do
+		scope.alias = psprintf("orm_%d", ++composition->naliases);
+	while (strcmp(scope.alias, composition->relname) == 0);
+	return scope;
+}
+
+static char *
+relation_name(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+static char *
+secondary_column(Relationship *relationship, const char *alias,
+				 AttrNumber attnum)
+{
+	return psprintf("%s.%s", alias,
+					quote_identifier(get_attname(relationship->secondary,
+												 attnum, false)));
+}
+
+/* What of the related side equals local column i, and its type. */
+static char *
+related_column(Relationship *relationship, Scope target,
+			   const char *secondary, int i, Oid *type)
+{
+	AttrNumber	attnum;
+
+	if (secondary == NULL)
+	{
+		attnum = relationship->remote_attnums[i];
+		*type = column_type(target.model, attnum);
+		return qualified_column(target, attnum);
+	}
+	attnum = relationship->secondary_local[i];
+	*type = get_atttype(relationship->secondary, attnum);
+	return secondary_column(relationship, secondary, attnum);
+}
+
+static void
+append_join_on(Composition *composition, Relationship *relationship,
+			   Scope target, const char *secondary)
+{
+	for (int i = 0; i < relationship->nremote; i++)
+	{
+		AttrNumber	attnum = relationship->secondary_remote[i];
+		Oid			type = column_type(target.model,
+									   relationship->remote_attnums[i]);
+
+		appendStringInfo(&composition->text, "%s%s %s %s",
+						 i == 0 ? " ON " : " AND ",
+						 qualified_column(target,
+										  relationship->remote_attnums[i]),
+						 equality_operator(type,
+										   get_atttype(relationship->secondary,
+													   attnum),
+										   relationship->name),
+						 secondary_column(relationship, secondary, attnum));
+	}
+}
+
+/* "FROM target" or "FROM secondary JOIN target ON ..." */
+static void
+append_from(Composition *composition, Relationship *relationship,
+			Scope target, const char *secondary)
+{
+	appendStringInfoString(&composition->text, " FROM ");
+	if (secondary != NULL)
+		appendStringInfo(&composition->text, "%s AS %s JOIN ",
+						 relation_name(relationship->secondary), secondary);
+	appendStringInfo(&composition->text, "%s AS %s",
+					 target.model->relation_name, target.alias);
+	if (secondary != NULL)
+		append_join_on(composition, relationship, target, secondary);
+}
+
+/*
+ * "There is a related row", with the criteria of object, which may be NULL.
+ */
+static void
+append_related(Composition *composition, Scope scope,
+			   Relationship *relationship, JsonbContainer *object)
+{
+	StringInfo	text = &composition->text;
+	Scope		target = scope_open(composition,
+									model_by_relid(relationship->target, false));
+	const char *secondary = OidIsValid(relationship->secondary)
+		? scope_open(composition, NULL).alias : NULL;
+	bool		in = relationship->nlocal == 1 && object != NULL;
+
+	for (int i = 0; i < relationship->nlocal; i++)
+	{
+		AttrNumber	attnum = relationship->local_attnums[i];
+		char	   *local = qualified_column(scope, attnum);
+		Oid			type;
+		char	   *related = related_column(relationship, target, secondary, i,
+											 &type);
+		char	   *operator = equality_operator(column_type(scope.model, attnum),
+												 type, relationship->name);
+
+		if (in)
+			appendStringInfo(text, "%s %s ANY (SELECT %s", local, operator, related);
+		else if (i == 0)
+			appendStringInfoString(text, "EXISTS (SELECT");
+		if (i == 0)
+			append_from(composition, relationship, target, secondary);
+		if (!in)
+			appendStringInfo(text, "%s%s %s %s", i == 0 ? " WHERE " : " AND ",
+							 local, operator, related);
+	}
+	if (object != NULL)
+	{
+		appendStringInfoString(text, in ? " WHERE " : " AND ");
+		append_object(composition, target, object);
+	}
+	appendStringInfoChar(text, ')');
+}
+
+bool
+names_related_key(Relationship *relationship, const JsonbValue *value)
+{
+	JsonbContainer *object = object_in(value);
+
+	if (object == NULL ||
+		relationship->direction != RELATIONSHIP_MANY_TO_ONE ||
+		JsonContainerSize(object) != relationship->nremote)
+		return false;
+	for (int i = 0; i < relationship->nremote; i++)
+	{
+		JsonbValue	key;
+
+		if (!json_get(object, get_attname(relationship->target,
+										  relationship->remote_attnums[i],
+										  false), &key) ||
+			key.type == jbvNull || key.type == jbvBinary)
+			return false;
+	}
+	return true;
+}
+
+/* The related row is given by its key: compare the foreign key itself. */
+static void
+append_related_key(Composition *composition, Scope scope,
+				   Relationship *relationship, JsonbContainer *object)
+{
+	for (int i = 0; i < relationship->nlocal; i++)
+	{
+		char	   *name = get_attname(relationship->target,
+									   relationship->remote_attnums[i], false);
+		JsonbValue	key;
+
+		json_get(object, name, &key);
+		if (i > 0)
+			appendStringInfoString(&composition->text, " AND ");
+		append_column(composition, scope, relationship->local_attnums[i],
+					  name, &key);
+	}
+}
+
+static void
+append_no_related(Composition *composition, Scope scope,
+				  Relationship *relationship)
+{
+	if (relationship->direction != RELATIONSHIP_MANY_TO_ONE)
+	{
+		appendStringInfoString(&composition->text, "NOT ");
+		append_related(composition, scope, relationship, NULL);
+		return;
+	}
+	for (int i = 0; i < relationship->nlocal; i++)
+		appendStringInfo(&composition->text, "%s%s IS NULL",
+						 i == 0 ? "(" : " OR ",
+						 qualified_column(scope, relationship->local_attnums[i]));
+	appendStringInfoChar(&composition->text, ')');
+}
+
+static void
+append_relationship(Composition *composition, Scope scope,
+					Relationship *relationship, JsonbValue *value)
+{
+	JsonbContainer *object = object_in(value);
+	JsonbContainer *array = list_in(value);
+	uint32		n = array == NULL ? 0 : JsonContainerSize(array);
+
+	if (value->type == jbvNull)
+		append_no_related(composition, scope, relationship);
+	else if (object != NULL && JsonContainerSize(object) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("criteria of relationship \"%s\" are empty",
+						relationship->name),
+				 errhint("null stands for no related row.")));
+	else if (names_related_key(relationship, value))
+		append_related_key(composition, scope, relationship, object);
+	else if (object != NULL)
+		append_related(composition, scope, relationship, object);
+	else if (array != NULL)
+	{
+		appendStringInfoString(&composition->text, n == 0 ? "false" : "(");
+		for (uint32 i = 0; i < n; i++)
+		{
+			if (i > 0)
+				appendStringInfoString(&composition->text, " OR ");
+			append_relationship(composition, scope, relationship,
+								getIthJsonbValueFromContainer(array, i));
+		}
+		if (n > 0)
+			appendStringInfoChar(&composition->text, ')');
+	}
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("criteria of relationship \"%s\" must be a JSON object",
+						relationship->name),
+				 errhint("Give columns of the related row, as in {\"%s\": {\"%s\": ...}}.",
+						 relationship->name,
+						 get_attname(relationship->target,
+									 relationship->remote_attnums[0], false))));
+}
+
+/* ------------------------------------------------------------------------
+ * objects
+ * ------------------------------------------------------------------------
+ */
+static void
+append_object(Composition *composition, Scope scope, JsonbContainer *object)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	char	   *name = NULL;
+	bool		first = true;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			name = json_key(&value);
+		else if (token == WJB_VALUE)
+		{
+			AttrNumber	attnum = model_attnum(scope.model, name, true);
+			Relationship *relationship = attnum != InvalidAttrNumber ? NULL :
+			model_relationship(scope.model, name, true);
+
+			if (!first)
+				appendStringInfoString(&composition->text, " AND ");
+			first = false;
+			if (relationship != NULL)
+				append_relationship(composition, scope, relationship, &value);
+			else
+				append_column(composition, scope,
+							  model_attnum(scope.model, name, false),
+							  name, &value);
+		}
+	}
+}
+
+void
+compose_filter_by(Composition *composition, Jsonb *filter_by)
+{
+	Scope		scope = {composition->model, composition->alias};
+
+	if (!JB_ROOT_IS_OBJECT(filter_by))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("filter_by of %s must be a JSON object",
+						composition->call),
+				 errhint("It is keyed by column or relationship, as in '{\"name\": \"lqz\"}'.")));
+	if (JB_ROOT_COUNT(filter_by) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("filter_by of %s is empty", composition->call),
+				 errhint("Write filter => 'true' if every row is meant.")));
+	append_object(composition, scope, &filter_by->root);
+}

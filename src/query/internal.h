@@ -1,0 +1,182 @@
+/*-------------------------------------------------------------------------
+ *
+ * internal.h
+ *	  What the files of the query module share, and nobody else sees.
+ *
+ * A call collects its criteria in a Composition, gets the KeptStatement that
+ * has the plan for it, binds the values, and executes it.  A Composition
+ * lives in the memory of the call's SPI connection; a KeptStatement lives in
+ * a bounded cache of the backend and stays at least until that connection
+ * ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_ORM_QUERY_INTERNAL_H
+#define PG_ORM_QUERY_INTERNAL_H
+
+#include "executor/spi.h"
+#include "lib/stringinfo.h"
+#include "nodes/parsenodes.h"
+#include "utils/jsonb.h"
+
+#include "model/model.h"
+
+typedef enum FragmentKind
+{
+	FRAGMENT_FILTER,
+	FRAGMENT_ORDER_BY,
+	FRAGMENT_SET
+} FragmentKind;
+
+/* SQL that the user gave, and where it goes in the composed text. */
+typedef struct Fragment
+{
+	FragmentKind kind;
+	const char *text;
+	int			offset;			/* in the text of pg_orm's own pieces */
+} Fragment;
+
+/*
+ * A value that pg_orm puts into the statement; its parameter numbers follow
+ * those of the user's params.
+ */
+typedef struct Value
+{
+	const char *name;			/* for messages */
+	Oid			type;
+	bool		is_json;
+	JsonbValue	json;			/* if is_json */
+	Datum		datum;			/* otherwise */
+	bool		isnull;
+} Value;
+
+typedef struct Composition
+{
+	const char *call;			/* "orm.query", for messages */
+	Model	   *model;
+	const char *alias;			/* the table's own name, quoted */
+	const char *relname;		/* and not quoted */
+	JsonbContainer *params;		/* the user's params, or NULL */
+	int			nparams;		/* number of them */
+	StringInfoData text;		/* pg_orm's own pieces of the statement */
+	List	   *fragments;		/* Fragment */
+	List	   *values;			/* Value */
+	int			naliases;
+} Composition;
+
+/* Where a fragment went in the text that PostgreSQL gets to see. */
+typedef struct FragmentSpan
+{
+	Fragment   *fragment;
+	int			start;			/* in characters, as error positions are */
+	int			end;
+} FragmentSpan;
+
+typedef struct KeptStatement
+{
+	uint64		generation;		/* of the metadata it was made with */
+	SPIPlanPtr	plan;
+	char	   *text;
+	int			nargs;			/* user's params, then pg_orm's values */
+	Oid		   *argtypes;
+	char	  **names;			/* of the user's params, or NULL if numbered;
+								 * an entry is NULL if it is not used */
+	bool		has_subquery;	/* subquery or aggregate */
+	bool		is_volatile;	/* calls a volatile function */
+	struct ParamConverter *converter;	/* NULL until first used */
+	MemoryContext context;
+} KeptStatement;
+
+/* ------------------------------------------------------------------------
+ * in fragment.c: SQL that the user gave
+ * ------------------------------------------------------------------------
+ */
+extern const char *fragment_name(FragmentKind kind);
+
+/*
+ * The fragment with :name replaced by $n.  names has the names in the order
+ * of their numbers; new ones are added.  Positions stay the same as far as
+ * the numbers are not longer than the names.
+ */
+extern char *fragment_number_params(Composition *composition,
+									Fragment *fragment, List **names);
+
+/*
+ * Raises 42601 unless text, which is the fragment with its params numbered,
+ * is by itself just what its kind says.
+ */
+extern void fragment_check(Composition *composition, Fragment *fragment,
+						   const char *text);
+
+/*
+ * For error callbacks: makes a position in the statement (1-based, in
+ * characters) one in the user's fragment.
+ */
+extern void fragment_report_position(const Fragment *fragment, int position);
+
+/* ------------------------------------------------------------------------
+ * in criteria.c: putting a statement together
+ * ------------------------------------------------------------------------
+ */
+extern Composition *composition_create(const char *call, Model *model,
+									   const char *action, Jsonb *params);
+extern void compose_fragment(Composition *composition, FragmentKind kind,
+							 const char *text);
+
+/* Adds a value and returns the number of its parameter. */
+extern int	compose_datum(Composition *composition, const char *name,
+						  Oid type, Datum datum, bool isnull);
+extern int	compose_json(Composition *composition, const char *name,
+						 Oid type, const JsonbValue *json);
+
+/* " WHERE ..." of what is there of the two; returns false if nothing is. */
+extern bool compose_where(Composition *composition, const char *filter,
+						  Jsonb *filter_by);
+
+/* " RETURNING" or select list of all columns: alias.* */
+extern void compose_columns(Composition *composition);
+
+/*
+ * The text that PostgreSQL gets, with every fragment checked, and the spans
+ * of the fragments in it: array with one for each fragment.
+ */
+extern char *composition_text(Composition *composition, List **names,
+							  FragmentSpan **spans);
+
+/* ------------------------------------------------------------------------
+ * in filter_by.c: JSON criteria
+ * ------------------------------------------------------------------------
+ */
+extern void compose_filter_by(Composition *composition, Jsonb *filter_by);
+
+/* OPERATOR(schema.=) that compares the two types as their indexes do. */
+extern char *equality_operator(Oid left, Oid right, const char *what);
+
+/* Is the value an object that gives exactly the key of the related row? */
+extern bool names_related_key(Relationship *relationship,
+							  const JsonbValue *value);
+
+/* The value under a key of an object; false if it is not there. */
+extern bool json_get(JsonbContainer *object, const char *key,
+					 JsonbValue *value);
+
+/* ------------------------------------------------------------------------
+ * in kept.c: kept statements
+ * ------------------------------------------------------------------------
+ */
+/* Needs an SPI connection, which the result outlives. */
+extern KeptStatement *kept_statement_get(Composition *composition);
+
+/* ------------------------------------------------------------------------
+ * in params.c: JSON values to parameters
+ * ------------------------------------------------------------------------
+ */
+/* The arguments of the statement: values[nargs], and nulls as SPI has them. */
+extern void kept_statement_bind(KeptStatement *kept, Composition *composition,
+								Datum **values, char **nulls);
+
+/* 42P02 for a name that params does not have; position is 0 if not known. */
+extern void params_raise_missing(Composition *composition, const char *name,
+								 int position);
+
+#endif							/* PG_ORM_QUERY_INTERNAL_H */
