@@ -17,7 +17,12 @@ PARTS = \
 	model/automap \
 	model/diagram \
 	model/events \
+	navigation/distributed \
+	navigation/body \
 	navigation/functions \
+	navigation/lookup \
+	navigation/scan \
+	navigation/memo \
 	navigation/to_one \
 	session/session \
 	session/identity_map \
@@ -87,7 +92,7 @@ PROVE_FLAGS = -I test/t
 # These set up what is missing by themselves, PostgreSQL included, and run on
 # a throw-away cluster.  A PG_CONFIG given by hand is used, and otherwise
 # Debian's PostgreSQL 15.
-STANDALONE = test test-drivers demo bench check-tree
+STANDALONE = test demo check-tree
 SCRIPT_ENV = $(if $(PG_CONFIG),PG_CONFIG="$(PG_CONFIG)") \
 	PARTS="$(PARTS)" REGRESS_TESTS="$(REGRESS_TESTS)" REGRESS="$(REGRESS)" \
 	ISOLATION_TESTS="$(ISOLATION_TESTS)" ISOLATION="$(ISOLATION)" \
@@ -118,12 +123,6 @@ test:
 
 demo:
 	@$(SCRIPT_ENV) test/demo
-
-bench:
-	@$(SCRIPT_ENV) test/bench/run
-
-test-drivers:
-	@$(SCRIPT_ENV) test/drivers/run
 
 check-tree:
 	@$(SCRIPT_ENV) test/check-tree

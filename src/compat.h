@@ -75,6 +75,28 @@
 #endif
 
 /*
+ * 16 moved the permissions of a plan's relations to a list of their own.
+ */
+#if PG_VERSION_NUM >= 160000
+#define compat_check_permissions(stmt) \
+	((void) ExecCheckPermissions((stmt)->rtable, (stmt)->permInfos, true))
+#else
+#define compat_check_permissions(stmt) \
+	((void) ExecCheckRTPerms((stmt)->rtable, true))
+#endif
+
+/*
+ * 18 added the instrumentation to the arguments.
+ */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan((table), (index), (snapshot), NULL, (nkeys), 0)
+#else
+#define compat_index_beginscan(table, index, snapshot, nkeys) \
+	index_beginscan((table), (index), (snapshot), (nkeys), 0)
+#endif
+
+/*
  * Security releases of 2026 store a version in row datums, which the classic
  * three macros do not set.  The macro is tested, not the version number,
  * since the change came with a minor release.

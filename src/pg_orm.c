@@ -11,6 +11,7 @@
 #include "utils/guc.h"
 
 #include "model/model.h"
+#include "navigation/navigation.h"
 #include "pg_orm.h"
 #include "session/session.h"
 
@@ -20,6 +21,7 @@ void
 _PG_init(void)
 {
 	metadata_init();
+	navigation_init();
 	session_init();
 	MarkGUCPrefixReserved(ORM_SCHEMA);
 }

@@ -1,0 +1,15 @@
+-- ---------------------------------------------------------------------------
+-- navigation/distributed: tables that are distributed by Citus.
+-- ---------------------------------------------------------------------------
+
+-- Immutable, although it reads a catalog, so that it is evaluated when a plan
+-- is made; the plan is made anew when one of the tables changes.
+CREATE FUNCTION orm.not_distributed(VARIADIC relations regclass[])
+	RETURNS boolean
+	AS 'MODULE_PATHNAME', 'orm_not_distributed'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION orm.not_distributed(regclass[]) IS
+'Part of navigation functions in a database with Citus: true, or an error
+(0A000) if one of the relations is distributed, since such a function would
+silently read the empty local table.
+Example: SELECT orm.not_distributed(''person'', ''hobby'');';

@@ -1,0 +1,79 @@
+/*-------------------------------------------------------------------------
+ *
+ * lookup.h
+ *	  Reading rows of a model by primary key, for orm.to_one.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_ORM_NAVIGATION_LOOKUP_H
+#define PG_ORM_NAVIGATION_LOOKUP_H
+
+#include "model/model.h"
+#include "utils/snapshot.h"
+
+/* ------------------------------------------------------------------------
+ * in lookup.c: through the planner and executor
+ * ------------------------------------------------------------------------
+ */
+
+/* The kept plans of one model; live as long as the backend. */
+typedef struct Lookup Lookup;
+
+/*
+ * The plans for the model as it is now.  The pointer stays good until the
+ * end of the transaction.
+ */
+extern Lookup *lookup_prepare(Model *model);
+
+/*
+ * The row with that key, in the current memory context, or NULL.  Reads under
+ * the active snapshot as the present user.
+ */
+extern HeapTupleHeader lookup_row(Lookup *lookup, const Datum *values);
+
+/*
+ * What the planner expects of a scan of the whole model: the number of rows
+ * and their width.  False if such a scan could raise an error on a row that
+ * nobody asked for.
+ */
+extern bool lookup_all_estimate(Lookup *lookup, double *rows, int *width);
+
+/*
+ * Reads all rows: calls take(key values, row, arg) for each, until it
+ * returns false.  What it is given lives only during the call.
+ */
+typedef bool (*LookupTake) (const Datum *values, HeapTupleHeader row,
+							void *arg);
+
+extern void lookup_all(Lookup *lookup, LookupTake take, void *arg);
+
+/* ------------------------------------------------------------------------
+ * in scan.c: an index scan kept open
+ * ------------------------------------------------------------------------
+ */
+typedef struct KeyScan KeyScan;
+
+/*
+ * Opens a scan, in the current memory context and under the current resource
+ * owner, if the plan of lookup is nothing but a look-up in a unique index;
+ * otherwise returns NULL.  Checks the present user's privileges.
+ */
+extern KeyScan *key_scan_open(Lookup *lookup, Model *model);
+
+/* The row with that key, in the current memory context, or NULL. */
+extern HeapTupleHeader key_scan_row(KeyScan *scan, Snapshot snapshot,
+									const Datum *values);
+
+/*
+ * Closes it; does nothing in an aborted transaction, or if its resources
+ * have been released already.
+ */
+extern void key_scan_close(KeyScan *scan);
+
+extern void key_scan_init(void);
+
+/* For scan.c: the plan of the look-up, to be released by the caller. */
+struct CachedPlan;
+extern struct CachedPlan *lookup_cached_plan(Lookup *lookup);
+
+#endif							/* PG_ORM_NAVIGATION_LOOKUP_H */

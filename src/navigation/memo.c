@@ -1,0 +1,705 @@
+/*-------------------------------------------------------------------------
+ *
+ * memo.c
+ *	  What orm.to_one has found during one query, by key.
+ *
+ * A memo is good for one snapshot, user and state of the metadata: memo_row
+ * compares them on each call, in integers only, and forgets everything when
+ * one differs.  Two snapshots of one backend with equal fields see the same
+ * rows: with equal xmax the set of running transactions can only shrink, so
+ * equal counts mean equal sets.  Own changes move the command id; a rolled
+ * back subtransaction does not move it back, hence the counter of those.
+ *
+ * The first rows are looked up one by one.  When their number says that the
+ * query will go on like that, all rows are read at once, if they fit in
+ * hash_mem and no harm can come of it; for an integer key without large gaps
+ * the rows then go into an array.
+ *
+ * Memory: a memo lives in a context of its own below that of the query (the
+ * fn_mcxt of its calls) and goes with it.  Callers get pointers into the
+ * memo, which the values of one result row may still hold when the next is
+ * looked up.  So what a forgetful memo has given away stays until the query
+ * ends, once; after that it gives copies.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "navigation/lookup.h"
+#include "navigation/memo.h"
+
+/*
+ * All rows are read when one in FILL_SHARE of them has been looked up, but
+ * not before FILL_MINIMUM look-ups.
+ */
+#define FILL_SHARE 30
+#define FILL_MINIMUM 12
+
+/* An array may have this many times more slots than rows. */
+#define DENSE_FACTOR 4
+
+/* What a row costs beyond its width: header, alignment, hash entry. */
+#define ROW_OVERHEAD 80
+
+#define BLOCK_SIZE (64 * 1024)
+
+/* The state in which the rows were read. */
+typedef struct Validity
+{
+	LocalTransactionId lxid;
+	TransactionId xmin;
+	TransactionId xmax;
+	uint32		xcnt;
+	int32		subxcnt;
+	CommandId	curcid;
+	Oid			user;
+	int			security;
+	bool		suboverflowed;
+	bool		row_security;
+	uint64		generation;
+	uint64		rollbacks;
+} Validity;
+
+typedef struct IntegerEntry
+{
+	int64		key;
+	HeapTupleHeader row;		/* NULL: there is none */
+	char		status;
+} IntegerEntry;
+
+/* A key of any type: values, as many as the model's key has. */
+typedef struct GenericKey
+{
+	uint32		hash;
+	const Datum *values;
+} GenericKey;
+
+typedef struct GenericEntry
+{
+	GenericKey	key;
+	HeapTupleHeader row;
+	char		status;
+} GenericEntry;
+
+#define SH_PREFIX integers
+#define SH_ELEMENT_TYPE IntegerEntry
+#define SH_KEY_TYPE int64
+#define SH_KEY key
+#define SH_HASH_KEY(tb, key) murmurhash32((uint32) (key) ^ (uint32) ((uint64) (key) >> 32))
+#define SH_EQUAL(tb, a, b) ((a) == (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+static inline bool generic_equal(Model *model, GenericKey a, GenericKey b);
+
+#define SH_PREFIX generics
+#define SH_ELEMENT_TYPE GenericEntry
+#define SH_KEY_TYPE GenericKey
+#define SH_KEY key
+#define SH_HASH_KEY(tb, key) ((key).hash)
+#define SH_EQUAL(tb, a, b) generic_equal((Model *) (tb)->private_data, a, b)
+#define SH_STORE_HASH
+#define SH_GET_HASH(tb, a) ((a)->key.hash)
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+struct Memo
+{
+	dlist_node	node;			/* in memos */
+	MemoryContext query;		/* whose memo this is */
+	MemoryContext context;		/* holds this struct and the scan */
+	MemoryContextCallback callback;
+	Oid			relid;
+	bool		integer_key;
+	Oid			key_type;		/* of an integer key */
+	bool		valid;			/* anything in it yet? */
+	Validity	validity;
+	bool		forgot;			/* has happened once: give copies */
+
+	/* all of the following is empty when the memo forgets */
+	MemoryContext rows;
+	integers_hash *integers;
+	generics_hash *generics;
+	HeapTupleHeader *dense;		/* by key - dense_first */
+	int64		dense_first;
+	uint64		dense_length;
+	bool		complete;		/* what is not here does not exist */
+	bool		full;			/* hash_mem is used up */
+	char	   *block;			/* rest of the last block */
+	Size		block_left;
+	Size		used;			/* bytes */
+	Size		limit;
+
+	Lookup	   *lookup;
+	bool		scan_tried;
+	KeyScan    *scan;			/* NULL if the plan does not allow it */
+	uint64		misses;
+	uint64		fill_at;		/* misses at which to decide, then to fill */
+	bool		fill_decided;
+};
+
+static dlist_head memos = DLIST_STATIC_INIT(memos);
+
+/* Counts rolled back subtransactions. */
+static uint64 rollbacks = 0;
+
+static void
+subtransaction_event(SubXactEvent event, SubTransactionId mySubid,
+					 SubTransactionId parentSubid, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		rollbacks++;
+}
+
+void
+memo_init(void)
+{
+	RegisterSubXactCallback(subtransaction_event, NULL);
+	key_scan_init();
+}
+
+/* ------------------------------------------------------------------------
+ * keys
+ * ------------------------------------------------------------------------
+ */
+static inline bool
+generic_equal(Model *model, GenericKey a, GenericKey b)
+{
+	return a.hash == b.hash && model_key_equal(model, a.values, b.values);
+}
+
+bool
+model_has_integer_key(Model *model)
+{
+	Oid			typid;
+
+	if (model->nkeys != 1)
+		return false;
+	typid = model->keys[0].typid;
+	return typid == INT2OID || typid == INT4OID || typid == INT8OID;
+}
+
+int64
+integer_of_datum(Datum value, Oid typid)
+{
+	switch (typid)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		default:
+			return DatumGetInt64(value);
+	}
+}
+
+Datum
+datum_of_integer(int64 value, Oid typid)
+{
+	switch (typid)
+	{
+		case INT2OID:
+			return Int16GetDatum((int16) value);
+		case INT4OID:
+			return Int32GetDatum((int32) value);
+		default:
+			return Int64GetDatum(value);
+	}
+}
+
+/* Without a hash function every key would be in one bucket. */
+static bool
+has_hashable_key(Model *model)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		if (OidIsValid(model->keys[i].hash.fn_oid))
+			return true;
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------------------
+ * memory
+ * ------------------------------------------------------------------------
+ */
+
+/* Space that is never freed by itself: no header, rows beside each other. */
+static void *
+memo_alloc(Memo *memo, Size size)
+{
+	void	   *result;
+
+	size = MAXALIGN(size);
+	if (size > memo->block_left)
+	{
+		Size		block = Max(size, memo->misses < FILL_MINIMUM ? 1024 :
+								BLOCK_SIZE);
+
+		memo->block = MemoryContextAllocHuge(memo->rows, block);
+		memo->block_left = block;
+		memo->used += block;
+	}
+	result = memo->block;
+	memo->block += size;
+	memo->block_left -= size;
+	return result;
+}
+
+static HeapTupleHeader
+memo_copy(Memo *memo, HeapTupleHeader row)
+{
+	Size		size = HeapTupleHeaderGetDatumLength(row);
+
+	return memcpy(memo_alloc(memo, size), row, size);
+}
+
+/* The key of an entry: what is passed by reference is copied. */
+static const Datum *
+memo_copy_key(Memo *memo, Model *model, const Datum *values)
+{
+	Datum	   *copy = memo_alloc(memo, sizeof(Datum) * model->nkeys);
+
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		ModelKeyColumn *key = &model->keys[i];
+		Size		size;
+
+		copy[i] = values[i];
+		if (key->typbyval)
+			continue;
+		size = datumGetSize(values[i], false, key->typlen);
+		copy[i] = PointerGetDatum(memcpy(memo_alloc(memo, size),
+										 DatumGetPointer(values[i]), size));
+	}
+	return copy;
+}
+
+static void
+memo_start(Memo *memo, Model *model)
+{
+	memo->rows = AllocSetContextCreate(memo->context, "pg_orm to_one rows",
+									   ALLOCSET_START_SMALL_SIZES);
+	memo->integers = NULL;
+	memo->generics = NULL;
+	if (memo->integer_key)
+		memo->integers = integers_create(memo->rows, 16, NULL);
+	else
+		memo->generics = generics_create(memo->rows, 16, model);
+	memo->dense = NULL;
+	memo->complete = false;
+	memo->full = false;
+	memo->block = NULL;
+	memo->block_left = 0;
+	memo->used = 0;
+	memo->limit = get_hash_memory_limit();
+	memo->lookup = NULL;
+	memo->scan_tried = false;
+	memo->scan = NULL;
+	memo->misses = 0;
+	memo->fill_at = FILL_MINIMUM;
+	memo->fill_decided = false;
+}
+
+static void
+memo_forget(Memo *memo)
+{
+	if (memo->scan != NULL)
+		key_scan_close(memo->scan);
+	if (memo->forgot)
+		MemoryContextDelete(memo->rows);
+	memo->forgot = true;
+	memo->valid = false;
+}
+
+static void
+memo_gone(void *arg)
+{
+	Memo	   *memo = arg;
+
+	dlist_delete(&memo->node);
+	if (memo->valid && memo->scan != NULL)
+		key_scan_close(memo->scan);
+}
+
+/*
+ * Only a query's own memory will do: what is cached for longer must not keep
+ * rows.  PL/pgSQL's simple expressions have such memory for as long as the
+ * transaction, but the caller keeps them away, since their snapshots are not
+ * registered.
+ */
+Memo *
+memo_of_query(MemoryContext query, Model *model)
+{
+	MemoryContext context;
+	dlist_iter	iter;
+	Memo	   *memo;
+
+	dlist_foreach(iter, &memos)
+	{
+		memo = dlist_container(Memo, node, iter.cur);
+		if (memo->query == query && memo->relid == model->relid)
+			return memo;
+	}
+	if (query->name == NULL || strcmp(query->name, "ExecutorState") != 0 ||
+		!has_hashable_key(model))
+		return NULL;
+
+	context = AllocSetContextCreate(query, "pg_orm to_one memo",
+									ALLOCSET_SMALL_SIZES);
+	memo = MemoryContextAllocZero(context, sizeof(Memo));
+	memo->context = context;
+	memo->query = query;
+	memo->relid = model->relid;
+	memo->integer_key = model_has_integer_key(model);
+	memo->key_type = model->keys[0].typid;
+	dlist_push_head(&memos, &memo->node);
+	memo->callback.func = memo_gone;
+	memo->callback.arg = memo;
+	MemoryContextRegisterResetCallback(context, &memo->callback);
+	return memo;
+}
+
+/* ------------------------------------------------------------------------
+ * validity
+ * ------------------------------------------------------------------------
+ */
+static inline bool
+is_valid(Memo *memo, Snapshot snapshot, Oid user, int security)
+{
+	Validity   *v = &memo->validity;
+
+	return memo->valid && v->curcid == snapshot->curcid &&
+		v->xmax == snapshot->xmax && v->xmin == snapshot->xmin &&
+		v->xcnt == snapshot->xcnt && v->subxcnt == snapshot->subxcnt &&
+		v->suboverflowed == snapshot->suboverflowed &&
+		v->user == user && v->security == security &&
+		v->row_security == row_security && v->rollbacks == rollbacks &&
+		v->lxid == compat_my_lxid() && v->generation == model_generation();
+}
+
+/* Makes the memo one of the present state. */
+static void
+validate(Memo *memo, Model *model, Snapshot snapshot)
+{
+	Validity   *v = &memo->validity;
+	Oid			user;
+	int			security;
+
+	GetUserIdAndSecContext(&user, &security);
+	if (likely(is_valid(memo, snapshot, user, security)))
+		return;
+	if (memo->valid)
+		memo_forget(memo);
+	v->lxid = compat_my_lxid();
+	v->xmin = snapshot->xmin;
+	v->xmax = snapshot->xmax;
+	v->xcnt = snapshot->xcnt;
+	v->subxcnt = snapshot->subxcnt;
+	v->suboverflowed = snapshot->suboverflowed;
+	v->curcid = snapshot->curcid;
+	v->user = user;
+	v->security = security;
+	v->row_security = row_security;
+	v->rollbacks = rollbacks;
+	v->generation = model_generation();
+	memo_start(memo, model);
+	memo->valid = true;
+}
+
+/* ------------------------------------------------------------------------
+ * reading all rows
+ * ------------------------------------------------------------------------
+ */
+typedef struct Fill
+{
+	Memo	   *memo;
+	Model	   *model;
+	int64		smallest;
+	int64		largest;
+	uint64		nrows;
+} Fill;
+
+static Size
+table_size(Memo *memo)
+{
+	return memo->integer_key ?
+		memo->integers->size * sizeof(IntegerEntry) :
+		memo->generics->size * sizeof(GenericEntry);
+}
+
+static void
+fill_integer(Fill *fill, const Datum *values, HeapTupleHeader row)
+{
+	int64		key = integer_of_datum(values[0], fill->memo->key_type);
+	bool		found;
+	IntegerEntry *entry = integers_insert(fill->memo->integers, key, &found);
+
+	if (fill->nrows == 0 || key < fill->smallest)
+		fill->smallest = key;
+	if (fill->nrows == 0 || key > fill->largest)
+		fill->largest = key;
+	fill->nrows++;
+	if (!found)
+		entry->row = memo_copy(fill->memo, row);
+}
+
+static void
+fill_generic(Fill *fill, const Datum *values, HeapTupleHeader row)
+{
+	GenericKey	key = {model_key_hash(fill->model, values), values};
+	bool		found;
+	GenericEntry *entry = generics_insert_hash(fill->memo->generics, key,
+											   key.hash, &found);
+
+	if (found)
+		return;
+	entry->row = NULL;
+	entry->key.hash = key.hash;
+	entry->key.values = memo_copy_key(fill->memo, fill->model, values);
+	entry->row = memo_copy(fill->memo, row);
+}
+
+static bool
+fill_take(const Datum *values, HeapTupleHeader row, void *arg)
+{
+	Fill	   *fill = arg;
+	Memo	   *memo = fill->memo;
+
+	if (memo->used + table_size(memo) > memo->limit)
+	{
+		memo->full = true;
+		return false;
+	}
+	if (memo->integer_key)
+		fill_integer(fill, values, row);
+	else
+		fill_generic(fill, values, row);
+	return true;
+}
+
+/* An array of the rows by key, where the keys lie close together. */
+static void
+make_dense(Memo *memo, Fill *fill)
+{
+	uint64		length;
+	integers_iterator iterator;
+	IntegerEntry *entry;
+
+	if (fill->nrows == 0)
+		return;
+	length = (uint64) fill->largest - (uint64) fill->smallest;
+	if (length >= fill->nrows * DENSE_FACTOR ||
+		memo->used + length * sizeof(void *) > memo->limit)
+		return;
+	length++;
+
+	memo->dense = MemoryContextAllocExtended(memo->rows,
+											 length * sizeof(HeapTupleHeader),
+											 MCXT_ALLOC_HUGE |
+											 MCXT_ALLOC_ZERO);
+	memo->dense_first = fill->smallest;
+	memo->dense_length = length;
+	integers_start_iterate(memo->integers, &iterator);
+	while ((entry = integers_iterate(memo->integers, &iterator)) != NULL)
+	{
+		uint64		at = (uint64) entry->key - (uint64) fill->smallest;
+
+		/* absent keys have been looked up beyond the ends, too */
+		if (at < length)
+			memo->dense[at] = entry->row;
+	}
+	integers_destroy(memo->integers);
+	memo->integers = NULL;
+}
+
+static void
+fill_memo(Memo *memo, Model *model)
+{
+	Fill		fill = {memo, model, 0, 0, 0};
+
+	lookup_all(memo->lookup, fill_take, &fill);
+	if (memo->full)
+		return;
+	memo->complete = true;
+	if (memo->integer_key)
+		make_dense(memo, &fill);
+}
+
+/* Decides at how many misses the memo will be filled, if ever. */
+static void
+decide_fill(Memo *memo)
+{
+	double		rows;
+	int			width;
+
+	memo->fill_decided = true;
+	if (!lookup_all_estimate(memo->lookup, &rows, &width) ||
+		rows * (width + ROW_OVERHEAD) > memo->limit)
+		memo->fill_at = PG_UINT64_MAX;
+	else
+		memo->fill_at = Max(FILL_MINIMUM, (uint64) (rows / FILL_SHARE));
+}
+
+/* Returns whether the memo has all rows now. */
+static bool
+maybe_fill(Memo *memo, Model *model)
+{
+	if (++memo->misses < memo->fill_at || memo->full)
+		return false;
+	if (!memo->fill_decided)
+		decide_fill(memo);
+	if (memo->misses < memo->fill_at)
+		return false;
+	memo->fill_at = PG_UINT64_MAX;
+	fill_memo(memo, model);
+	return memo->complete;
+}
+
+/* ------------------------------------------------------------------------
+ * reading one row
+ * ------------------------------------------------------------------------
+ */
+static HeapTupleHeader
+read_row(Memo *memo, Model *model, Snapshot snapshot, const Datum *values)
+{
+	if (!memo->scan_tried)
+	{
+		MemoryContext old = MemoryContextSwitchTo(memo->context);
+
+		memo->scan = key_scan_open(memo->lookup, model);
+		memo->scan_tried = true;
+		MemoryContextSwitchTo(old);
+	}
+	if (memo->scan != NULL)
+		return key_scan_row(memo->scan, snapshot, values);
+	return lookup_row(memo->lookup, values);
+}
+
+/* A row that is in the memo, for the caller. */
+static inline HeapTupleHeader
+give(Memo *memo, HeapTupleHeader row)
+{
+	Size		size;
+
+	if (row == NULL || !memo->forgot)
+		return row;
+	size = HeapTupleHeaderGetDatumLength(row);
+	return memcpy(palloc(size), row, size);
+}
+
+/*
+ * Keeps a row that was read into the current memory context; returns the one
+ * to give to the caller.
+ */
+static HeapTupleHeader
+keep(Memo *memo, HeapTupleHeader *kept, HeapTupleHeader row)
+{
+	*kept = row ? memo_copy(memo, row) : NULL;
+	return row == NULL || memo->forgot ? row : *kept;
+}
+
+static bool
+has_room(Memo *memo)
+{
+	if (!memo->full && memo->used + table_size(memo) > memo->limit)
+		memo->full = true;
+	return !memo->full;
+}
+
+static HeapTupleHeader
+integer_miss(Memo *memo, Model *model, Snapshot snapshot, int64 key)
+{
+	Datum		value = datum_of_integer(key, memo->key_type);
+	HeapTupleHeader row;
+	IntegerEntry *entry;
+	bool		found;
+
+	if (memo->lookup == NULL)
+		memo->lookup = lookup_prepare(model);
+	if (maybe_fill(memo, model))
+		return memo_row_by_integer(memo, model, snapshot, key);
+	row = read_row(memo, model, snapshot, &value);
+	if (!has_room(memo))
+		return row;
+	entry = integers_insert(memo->integers, key, &found);
+	return keep(memo, &entry->row, row);
+}
+
+HeapTupleHeader
+memo_row_by_integer(Memo *memo, Model *model, Snapshot snapshot, int64 key)
+{
+	IntegerEntry *entry;
+
+	validate(memo, model, snapshot);
+	if (memo->dense != NULL)
+	{
+		uint64		at = (uint64) key - (uint64) memo->dense_first;
+
+		return at < memo->dense_length ? give(memo, memo->dense[at]) : NULL;
+	}
+	entry = integers_lookup(memo->integers, key);
+	if (entry != NULL)
+		return give(memo, entry->row);
+	if (memo->complete)
+		return NULL;
+	return integer_miss(memo, model, snapshot, key);
+}
+
+static HeapTupleHeader
+generic_miss(Memo *memo, Model *model, Snapshot snapshot, GenericKey key)
+{
+	HeapTupleHeader row;
+	GenericEntry *entry;
+	bool		found;
+
+	if (memo->lookup == NULL)
+		memo->lookup = lookup_prepare(model);
+	if (maybe_fill(memo, model))
+		return memo_row(memo, model, snapshot, key.values);
+	row = read_row(memo, model, snapshot, key.values);
+	if (!has_room(memo))
+		return row;
+	key.values = memo_copy_key(memo, model, key.values);
+	entry = generics_insert_hash(memo->generics, key, key.hash, &found);
+	return keep(memo, &entry->row, row);
+}
+
+HeapTupleHeader
+memo_row(Memo *memo, Model *model, Snapshot snapshot, const Datum *values)
+{
+	GenericKey	key = {0, values};
+	GenericEntry *entry;
+
+	if (memo->integer_key)
+		return memo_row_by_integer(memo, model, snapshot,
+								   integer_of_datum(values[0],
+													memo->key_type));
+	validate(memo, model, snapshot);
+	key.hash = model_key_hash(model, values);
+	entry = generics_lookup_hash(memo->generics, key, key.hash);
+	if (entry != NULL)
+		return give(memo, entry->row);
+	if (memo->complete)
+		return NULL;
+	return generic_miss(memo, model, snapshot, key);
+}

@@ -1,0 +1,292 @@
+/*-------------------------------------------------------------------------
+ *
+ * scan.c
+ *	  An index scan that stays open for the look-ups of one query.
+ *
+ * It is taken only where the planner's own plan for the look-up is a scan of
+ * a unique B-tree index of an ordinary table with nothing else to it: no
+ * condition of a policy, no column computed on the way.  Then reading the
+ * index by hand gives what the plan gives, at a fraction of the cost.
+ *
+ * The scan, its relations and their locks belong to the resource owner that
+ * was current when it was opened, which is the one of the calling query.  It
+ * is closed with the caller's memory context; if the resource owner was
+ * released before (on abort), there is nothing left to close, which a
+ * resource release callback notes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/nbtree.h"
+#include "access/relscan.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am_d.h"
+#include "executor/executor.h"
+#include "executor/spi.h"
+#include "lib/ilist.h"
+#include "nodes/plannodes.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/plancache.h"
+#include "utils/rel.h"
+#include "utils/resowner.h"
+
+#include "compat.h"
+#include "navigation/lookup.h"
+
+struct KeyScan
+{
+	dlist_node	node;			/* in open_scans, while open */
+	bool		open;
+	ResourceOwner owner;
+	Relation	table;
+	Relation	index;
+	IndexScanDesc scan;
+	TupleTableSlot *slot;
+	TupleDesc	tupdesc;		/* of the row type */
+	int			nkeys;
+	int			positions[INDEX_MAX_KEYS];	/* of index columns in the key */
+	ScanKeyData keys[INDEX_MAX_KEYS];
+};
+
+static dlist_head open_scans = DLIST_STATIC_INIT(open_scans);
+
+/* ------------------------------------------------------------------------
+ * is the plan what we can do by hand
+ * ------------------------------------------------------------------------
+ */
+
+/* The plan's one result is the row as it is stored. */
+static bool
+returns_stored_row(Plan *plan, Index scanrelid)
+{
+	TargetEntry *entry;
+	Var		   *var;
+
+	if (list_length(plan->targetlist) != 1)
+		return false;
+	entry = linitial_node(TargetEntry, plan->targetlist);
+	if (!IsA(entry->expr, Var))
+		return false;
+	var = (Var *) entry->expr;
+	return var->varno == scanrelid && var->varattno == InvalidAttrNumber;
+}
+
+static IndexScan *
+plain_index_scan(PlannedStmt *stmt, Oid relid)
+{
+	IndexScan  *scan;
+
+	if (stmt->commandType != CMD_SELECT || stmt->subplans != NIL ||
+		stmt->rowMarks != NIL || stmt->hasModifyingCTE ||
+		!IsA(stmt->planTree, IndexScan))
+		return NULL;
+	scan = (IndexScan *) stmt->planTree;
+	if (scan->scan.plan.qual != NIL || scan->scan.plan.initPlan != NIL ||
+		scan->indexorderby != NIL ||
+		rt_fetch(scan->scan.scanrelid, stmt->rtable)->relid != relid ||
+		!returns_stored_row(&scan->scan.plan, scan->scan.scanrelid))
+		return NULL;
+	return scan;
+}
+
+static int
+key_position(Model *model, AttrNumber attnum)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		if (model->keys[i].attnum == attnum)
+			return i;
+	}
+	return -1;
+}
+
+/* One scan key per column of the index; false if the index does not fit. */
+static bool
+fill_scan_keys(KeyScan *scan, Model *model)
+{
+	Form_pg_index form = scan->index->rd_index;
+
+	if (!form->indisunique || !form->indisvalid ||
+		scan->index->rd_rel->relam != BTREE_AM_OID ||
+		form->indnkeyatts != model->nkeys)
+		return false;
+	for (int i = 0; i < form->indnkeyatts; i++)
+	{
+		int			at = key_position(model, form->indkey.values[i]);
+		ModelKeyColumn *key;
+		int			strategy;
+		Oid			left,
+					right;
+
+		if (at < 0)
+			return false;
+		key = &model->keys[at];
+		if (get_op_opfamily_strategy(key->eq_operator,
+									 scan->index->rd_opfamily[i]) !=
+			BTEqualStrategyNumber)
+			return false;
+		get_op_opfamily_properties(key->eq_operator,
+								   scan->index->rd_opfamily[i], false,
+								   &strategy, &left, &right);
+		scan->positions[i] = at;
+		ScanKeyEntryInitialize(&scan->keys[i], 0, i + 1, strategy, right,
+							   scan->index->rd_indcollation[i],
+							   get_opcode(key->eq_operator), (Datum) 0);
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------------
+ * opening and closing
+ * ------------------------------------------------------------------------
+ */
+static KeyScan *
+open_plan(IndexScan *plan, Model *model, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	KeyScan    *scan = palloc0(sizeof(KeyScan));
+
+	scan->nkeys = model->nkeys;
+	scan->tupdesc = model->tupdesc;
+	scan->owner = CurrentResourceOwner;
+	scan->table = table_open(model->relid, AccessShareLock);
+	scan->index = index_open(plan->indexid, AccessShareLock);
+	if (scan->table->rd_rel->relkind != RELKIND_RELATION ||
+		!fill_scan_keys(scan, model))
+	{
+		index_close(scan->index, AccessShareLock);
+		table_close(scan->table, AccessShareLock);
+		MemoryContextSwitchTo(old);
+		return NULL;
+	}
+
+	/* a copy of the descriptor, so that the slot need not pin the original */
+	scan->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(scan->table)),
+										  table_slot_callbacks(scan->table));
+	scan->scan = compat_index_beginscan(scan->table, scan->index,
+										GetActiveSnapshot(), scan->nkeys);
+	scan->open = true;
+	dlist_push_head(&open_scans, &scan->node);
+	MemoryContextSwitchTo(old);
+	return scan;
+}
+
+KeyScan *
+key_scan_open(Lookup *lookup, Model *model)
+{
+	MemoryContext context = CurrentMemoryContext;
+	CachedPlan *cached;
+	KeyScan    *scan = NULL;
+
+	SPI_connect();
+	cached = lookup_cached_plan(lookup);
+	if (cached != NULL && list_length(cached->stmt_list) == 1)
+	{
+		PlannedStmt *stmt = linitial_node(PlannedStmt, cached->stmt_list);
+		IndexScan  *plan = plain_index_scan(stmt, model->relid);
+
+		if (plan != NULL)
+		{
+			compat_check_permissions(stmt);
+			scan = open_plan(plan, model, context);
+		}
+	}
+	if (cached != NULL)
+		ReleaseCachedPlan(cached, CurrentResourceOwner);
+	SPI_finish();
+	return scan;
+}
+
+void
+key_scan_close(KeyScan *scan)
+{
+	ResourceOwner old = CurrentResourceOwner;
+
+	if (!scan->open)
+		return;
+	scan->open = false;
+	dlist_delete(&scan->node);
+
+	/* in an aborted transaction the resource owner releases everything */
+	if (!IsTransactionState())
+		return;
+	CurrentResourceOwner = scan->owner;
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_endscan(scan->scan);
+	index_close(scan->index, AccessShareLock);
+	table_close(scan->table, AccessShareLock);
+	CurrentResourceOwner = old;
+}
+
+/* A resource owner is released: its scans are gone. */
+static void
+resources_released(ResourceReleasePhase phase, bool is_commit,
+				   bool is_top_level, void *arg)
+{
+	dlist_mutable_iter iter;
+
+	if (phase != RESOURCE_RELEASE_BEFORE_LOCKS)
+		return;
+	dlist_foreach_modify(iter, &open_scans)
+	{
+		KeyScan    *scan = dlist_container(KeyScan, node, iter.cur);
+
+		if (scan->owner == CurrentResourceOwner)
+		{
+			scan->open = false;
+			dlist_delete(&scan->node);
+		}
+	}
+}
+
+void
+key_scan_init(void)
+{
+	RegisterResourceReleaseCallback(resources_released, NULL);
+}
+
+/* ------------------------------------------------------------------------
+ * reading
+ * ------------------------------------------------------------------------
+ */
+
+/* The stored row as a value of the row type. */
+static HeapTupleHeader
+row_of_slot(KeyScan *scan)
+{
+	bool		should_free;
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(scan->slot, false,
+											   &should_free);
+	Datum		row = heap_copy_tuple_as_datum(tuple, scan->tupdesc);
+
+	if (should_free)
+		heap_freetuple(tuple);
+	return DatumGetHeapTupleHeader(row);
+}
+
+HeapTupleHeader
+key_scan_row(KeyScan *scan, Snapshot snapshot, const Datum *values)
+{
+	ResourceOwner old = CurrentResourceOwner;
+	HeapTupleHeader row = NULL;
+
+	CurrentResourceOwner = scan->owner;
+	for (int i = 0; i < scan->nkeys; i++)
+		scan->keys[i].sk_argument = values[scan->positions[i]];
+	scan->scan->xs_snapshot = snapshot;
+	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
+	if (index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot))
+	{
+		row = row_of_slot(scan);
+		ExecClearTuple(scan->slot);
+	}
+	CurrentResourceOwner = old;
+	return row;
+}

@@ -1,0 +1,33 @@
+-- ---------------------------------------------------------------------------
+-- navigation/to_one: the object that a foreign key refers to.
+-- ---------------------------------------------------------------------------
+
+-- Restricted and not safe: what it reads may be a temporary or a foreign
+-- table, which the planner does not know; and one memo is better than one per
+-- worker.
+CREATE FUNCTION orm.to_one(target anyelement, VARIADIC key "any")
+	RETURNS anyelement
+	AS 'MODULE_PATHNAME', 'orm_to_one'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 5;
+COMMENT ON FUNCTION orm.to_one(anyelement, "any") IS
+'The object of a mapped table by its primary key, or NULL if a key value is
+NULL or no row has the key. target names the table by its row type and its
+value is not read; key has as many values as the primary key. It reads what
+the calling query sees, as the present user; this is what navigation functions
+of many-to-one relationships call.
+Errors: 42704 the row type is not mapped, 22023 wrong number of key values,
+42501 no SELECT privilege on all columns.
+Example: SELECT p.name, (orm.to_one(NULL::hobby, p.hobby_id)).caption
+FROM person p;';
+
+-- For drivers that send parameters without a type.
+CREATE FUNCTION orm.to_one(target anyelement, VARIADIC key text[])
+	RETURNS anyelement
+	AS 'MODULE_PATHNAME', 'orm_to_one'
+	LANGUAGE C STABLE PARALLEL RESTRICTED COST 5;
+COMMENT ON FUNCTION orm.to_one(anyelement, text[]) IS
+'As orm.to_one(target, VARIADIC "any"), with the key as text: untyped
+parameters and literals arrive here.
+Errors: 42704 the row type is not mapped, 22023 wrong number of key values,
+22P02 a value that is none of the key''s type, 42501 no SELECT privilege.
+Example: PREPARE get AS SELECT caption FROM orm.to_one(NULL::hobby, $1);';
