@@ -61,15 +61,16 @@ missing_packages() {
 			echo perl libipc-run-perl
 		command -v prove >/dev/null || echo perl
 	fi
+	printf '%s\n' "${extra_packages[@]:-}"
 }
 
 setup_packages() {
 	local missing
 	PG_CONFIG_GIVEN=${PG_CONFIG:-}
-	missing=$(missing_packages "${1:-}" | tr '\n' ' ')
+	missing=$(missing_packages "${1:-}" | xargs)
 	if [ -n "$missing" ]; then
 		command -v apt-get >/dev/null ||
-			die "missing: $missing(this is not Debian: install them, or set PG_CONFIG)"
+			die "missing: $missing (this is not Debian: install them, or set PG_CONFIG)"
 		say "installing $missing"
 		export DEBIAN_FRONTEND=noninteractive
 		as_root apt-get -qq update
@@ -148,6 +149,6 @@ setup_all() {
 	trap 'exit 143' TERM HUP
 	setup_packages "${1:-}"
 	setup_build
-	setup_cluster
 	cd "$work"
+	setup_cluster
 }

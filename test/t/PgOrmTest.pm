@@ -1,0 +1,42 @@
+# Shared by the TAP tests: a server with the extension in a database, and an
+# ordinary role that owns a schema in it.
+package PgOrmTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+
+our @EXPORT = qw(new_server add_database);
+
+# A started server.
+sub new_server
+{
+	my ($name) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(extra => [ '--locale=C.UTF-8', '--encoding=UTF8' ]);
+	$node->append_conf('postgresql.conf', "max_prepared_transactions = 10");
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE ROLE app LOGIN');
+	return $node;
+}
+
+# A database with pg_orm in it and a schema app, which is the role app's own
+# and first in everybody's search_path.
+sub add_database
+{
+	my ($node, $database) = @_;
+
+	$node->safe_psql('postgres', "CREATE DATABASE $database OWNER app");
+	$node->safe_psql('postgres',
+		"ALTER DATABASE $database SET search_path = app, public");
+	$node->safe_psql(
+		$database, qq(
+		CREATE EXTENSION pg_orm;
+		CREATE SCHEMA app AUTHORIZATION app;));
+}
+
+1;
