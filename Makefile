@@ -33,6 +33,7 @@ PARTS = \
 	session/unit_of_work \
 	session/flush \
 	session/autoflush \
+	session/client_call \
 	session/transaction \
 	session/objects \
 	query/fragment \
@@ -66,7 +67,8 @@ REGRESS_TESTS = \
 
 # The isolation tests (test/specs).
 ISOLATION_TESTS = \
-	sessions
+	sessions \
+	scoped_sessions
 
 EXTENSION = pg_orm pg_orm_tutorial
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_orm.control)

@@ -435,9 +435,9 @@ orm_process_utility(PlannedStmt *pstmt, const char *query_string,
 		castNode(DiscardStmt, statement)->target == DISCARD_ALL;
 	expire = sessions_object_count > 0 &&
 		(IsA(statement, CopyStmt) || IsA(statement, TruncateStmt));
-	transaction_statement_started(pstmt);
 	if (sessions_unflushed_count > 0)
 		flush_before_utility(statement);
+	transaction_statement_started(pstmt);
 	if (previous_process_utility)
 		previous_process_utility(pstmt, query_string, read_only_tree, context,
 								 params, query_env, dest, qc);
@@ -448,7 +448,6 @@ orm_process_utility(PlannedStmt *pstmt, const char *query_string,
 		expire_after_utility(statement);
 	if (is_discard_all)
 		sessions_drop_all();
-	transaction_utility_done(pstmt);
 }
 
 void

@@ -28,10 +28,9 @@ extern void transaction_subxact_event(SubXactEvent event,
 									  SubTransactionId parent_subid);
 
 /*
- * From the hooks, for every statement: at ExecutorStart and before
- * ProcessUtility, and after a utility statement has been processed.
+ * From the hooks for every statement, plain or utility, immediately before it
+ * is passed on to ExecutorStart or ProcessUtility (so after a flush).
  */
 extern void transaction_statement_started(PlannedStmt *plan);
-extern void transaction_utility_done(PlannedStmt *plan);
 
 #endif							/* PG_ORM_SESSION_TRANSACTION_H */

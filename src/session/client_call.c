@@ -1,0 +1,144 @@
+/*-------------------------------------------------------------------------
+ *
+ * client_call.c
+ *	  The guard of the transaction procedures.
+ *
+ * xact.c answers a call in a state that it does not expect by FATAL, so what
+ * is let through here decides whether the client keeps its connection.  That
+ * the client's portal runs a CALL with our expression is not enough: a
+ * function in an argument of it, or a trigger of our own flush, could run the
+ * same CALL within it.
+ *
+ * The static state is that of the one procedure that may run; it is reset
+ * when the transaction, or the subtransaction that the procedure was called
+ * in, ends.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+#include "nodes/primnodes.h"
+#include "parser/parser.h"
+#include "tcop/pquery.h"
+
+#include "session/client_call.h"
+
+/* Nesting level that the procedure which runs was called at, or 0. */
+static int	running_level = 0;
+
+/* We have set XACT_FLAGS_NEEDIMMEDIATECOMMIT. */
+static bool immediate_commit_set = false;
+
+static void
+refuse_call(const char *call, const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+			 errmsg("%s must be a statement that the client sends by itself",
+					call),
+			 errdetail("%s", detail),
+			 errhint("Send the CALL alone, with constants or parameters. Functions, procedures and DO blocks use orm.flush(), and an exception block to undo something.")));
+}
+
+/* The CALL that the client's portal runs, or NULL if it runs something else. */
+static CallStmt *
+portal_call(void)
+{
+	PlannedStmt *plan;
+
+	if (ActivePortal == NULL || ActivePortal->status != PORTAL_ACTIVE ||
+		list_length(ActivePortal->stmts) != 1)
+		return NULL;
+	plan = linitial_node(PlannedStmt, ActivePortal->stmts);
+	if (plan->utilityStmt == NULL || !IsA(plan->utilityStmt, CallStmt))
+		return NULL;
+	return (CallStmt *) plan->utilityStmt;
+}
+
+/* No user code can have run between ProcessUtility and us to make these. */
+static bool
+arguments_are_plain(List *args)
+{
+	ListCell   *cell;
+
+	foreach(cell, args)
+	{
+		Node	   *arg = lfirst(cell);
+
+		while (IsA(arg, RelabelType))
+			arg = (Node *) ((RelabelType *) arg)->arg;
+		if (!IsA(arg, Const) && !IsA(arg, Param))
+			return false;
+	}
+	return true;
+}
+
+void
+client_call_start(FunctionCallInfo fcinfo, const char *call)
+{
+	CallStmt   *stmt = portal_call();
+
+	if (running_level > 0)
+		refuse_call(call, "Another call of this kind is running.");
+	if (MyBackendType != B_BACKEND && MyBackendType != B_WAL_SENDER)
+		refuse_call(call, "This process has no client.");
+
+	/* the portal's tree may be a copy of what runs */
+	if (fcinfo->context == NULL || !IsA(fcinfo->context, CallContext) ||
+		stmt == NULL || !equal(stmt->funcexpr, fcinfo->flinfo->fn_expr))
+		refuse_call(call, "It was called from within another statement.");
+	if (!arguments_are_plain(stmt->funcexpr->args))
+		refuse_call(call, "Its argument is neither a constant nor a parameter.");
+	if (list_length(raw_parser(ActivePortal->sourceText,
+							   RAW_PARSE_DEFAULT)) != 1)
+		refuse_call(call, "It is one of several statements in a query string.");
+
+	running_level = GetCurrentTransactionNestLevel();
+}
+
+void
+client_call_end(void)
+{
+	running_level = 0;
+}
+
+void
+client_call_did(CommandTag tag)
+{
+	MyXactFlags |= XACT_FLAGS_NEEDIMMEDIATECOMMIT;
+	immediate_commit_set = true;
+
+	/* the portal's tag is used where the statement has set none of its own */
+	SetQueryCompletion(&ActivePortal->qc, tag, 0);
+}
+
+/*
+ * The command that set the flag has ended.  Where its transaction goes on
+ * postgres.c does not expect it.
+ */
+void
+client_call_statement_started(void)
+{
+	if (!immediate_commit_set)
+		return;
+	MyXactFlags &= ~XACT_FLAGS_NEEDIMMEDIATECOMMIT;
+	immediate_commit_set = false;
+}
+
+void
+client_call_level_aborted(int level)
+{
+	if (running_level >= level)
+		running_level = 0;
+}
+
+void
+client_call_xact_end(void)
+{
+	running_level = 0;
+	immediate_commit_set = false;
+}
