@@ -11,6 +11,9 @@ PARTS = \
 	model/key \
 	model/sql_text \
 	model/relationship \
+	model/fragment \
+	model/check \
+	model/declaration \
 	model/declare \
 	model/create_all \
 	model/map \

@@ -146,6 +146,8 @@ extern void relationship_bind(RelationshipDef *def, ModelDef *owner,
 /* Checks the names, then writes a new row, bound if both tables exist. */
 extern void relationship_insert(RelationshipDef *def);
 
+extern void relationship_missing_secondary(RelationshipDef *def);
+
 /* Binds the rows whose tables exist by now. */
 extern void relationships_bind_pending(void);
 
@@ -164,7 +166,11 @@ extern void model_map(Oid relid, const char *class_name,
 /* Columns of the relation's primary key constraint, in its order. */
 extern List *primary_key_columns(Oid relid);
 
-/* Raises 42710 if a class has that name. */
+/* Raises 42710 if a class has that name, or the relation has a class. */
 extern void check_class_free(const char *class_name);
+extern void check_not_mapped(Relation rel);
+
+/* May the present user make, drop or forget the declared table? */
+extern bool is_declared_owner(const char *owner);
 
 #endif							/* PG_ORM_MODEL_INTERNAL_H */

@@ -23,7 +23,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
-#include "model/internal.h"
+#include "model/declaration.h"
 
 /* ------------------------------------------------------------------------
  * checks
@@ -44,7 +44,7 @@ check_class_free(const char *class_name)
 				 errhint("Give another name, or use orm.unmap first.")));
 }
 
-static void
+void
 check_not_mapped(Relation rel)
 {
 	ModelDef   *def = model_def_by_relation(RelationGetRelid(rel));
@@ -251,6 +251,8 @@ orm_relate(PG_FUNCTION_ARGS)
 	def.foreign_keys = strings_argument(fcinfo, 5);
 	def.remote_side = strings_argument(fcinfo, 6);
 	def.order_by = text_argument(fcinfo, 7);
+	if (def.order_by)
+		fragment_sort_list(def.order_by);
 	def.cascade = text_argument(fcinfo, 8);
 	def.passive_deletes = !PG_ARGISNULL(9) && PG_GETARG_BOOL(9);
 	def.viewonly = !PG_ARGISNULL(10) && PG_GETARG_BOOL(10);

@@ -535,6 +535,15 @@ secondary_key(RelationshipDef *def, Oid secondary, Oid to, List *written,
 	return linitial(found);
 }
 
+void
+relationship_missing_secondary(RelationshipDef *def)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("secondary table \"%s\" of relationship \"%s\" of class \"%s\" does not exist",
+					def->secondary, def->name, def->class_name)));
+}
+
 static void
 bind_secondary(RelationshipDef *def, ModelDef *owner, ModelDef *target)
 {
@@ -543,10 +552,7 @@ bind_secondary(RelationshipDef *def, ModelDef *owner, ModelDef *target)
 	ForeignKey *far = NULL;
 
 	if (!OidIsValid(secondary))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("secondary table \"%s\" of relationship \"%s\" does not exist",
-						def->secondary, def->name)));
+		relationship_missing_secondary(def);
 
 	/* between a table and itself the far side may be the one that is named */
 	if (owner->relid == target->relid && def->remote_side)
