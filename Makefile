@@ -97,7 +97,7 @@ PROVE_FLAGS = -I test/t
 # These set up what is missing by themselves, PostgreSQL included, and run on
 # a throw-away cluster.  A PG_CONFIG given by hand is used, and otherwise
 # Debian's PostgreSQL 15.
-STANDALONE = test demo check-tree
+STANDALONE = test test-drivers demo bench check-tree
 SCRIPT_ENV = $(if $(PG_CONFIG),PG_CONFIG="$(PG_CONFIG)") \
 	PARTS="$(PARTS)" REGRESS_TESTS="$(REGRESS_TESTS)" REGRESS="$(REGRESS)" \
 	ISOLATION_TESTS="$(ISOLATION_TESTS)" ISOLATION="$(ISOLATION)" \
@@ -128,6 +128,12 @@ test:
 
 demo:
 	@$(SCRIPT_ENV) test/demo
+
+bench:
+	@$(SCRIPT_ENV) test/bench/run
+
+test-drivers:
+	@$(SCRIPT_ENV) test/drivers/run
 
 check-tree:
 	@$(SCRIPT_ENV) test/check-tree
