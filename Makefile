@@ -45,6 +45,7 @@ PARTS = \
 	query/params \
 	query/kept \
 	query/query \
+	query/synchronize \
 	query/bulk \
 	query/evaluate \
 	query/explain

@@ -97,6 +97,16 @@
 #endif
 
 /*
+ * 18 has virtual generated columns besides the stored ones.
+ */
+#if PG_VERSION_NUM >= 180000
+#define compat_has_generated(constr) \
+	((constr)->has_generated_stored || (constr)->has_generated_virtual)
+#else
+#define compat_has_generated(constr) ((constr)->has_generated_stored)
+#endif
+
+/*
  * Security releases of 2026 store a version in row datums, which the classic
  * three macros do not set.  The macro is tested, not the version number,
  * since the change came with a minor release.

@@ -115,12 +115,13 @@ compose_json(Composition *composition, const char *name, Oid type,
 	return compose_value(composition, value);
 }
 
-bool
-compose_where(Composition *composition, const char *filter, Jsonb *filter_by)
+void
+compose_criteria(Composition *composition, const char *keyword,
+				 const char *filter, Jsonb *filter_by)
 {
 	if (filter == NULL && filter_by == NULL)
-		return false;
-	appendStringInfoString(&composition->text, " WHERE ");
+		return;
+	appendStringInfo(&composition->text, " %s ", keyword);
 	if (filter != NULL)
 	{
 		appendStringInfoChar(&composition->text, '(');
@@ -133,7 +134,6 @@ compose_where(Composition *composition, const char *filter, Jsonb *filter_by)
 			appendStringInfoString(&composition->text, " AND ");
 		compose_filter_by(composition, filter_by);
 	}
-	return true;
 }
 
 void

@@ -337,9 +337,19 @@ is_set_list(Node *stmt)
 		update->returningList == NIL && update->withClause == NULL;
 }
 
+/* PostgreSQL would say so too, but without the nearest name. */
+static void
+check_set_columns(Model *model, Node *stmt)
+{
+	ListCell   *cell;
+
+	foreach(cell, ((UpdateStmt *) stmt)->targetList)
+		(void) model_attnum(model, lfirst_node(ResTarget, cell)->name, false);
+}
+
 /* Is text, put behind what makes it a statement, what its kind says? */
 static bool
-is_what_it_says(FragmentKind kind, const char *text)
+is_what_it_says(Model *model, FragmentKind kind, const char *text)
 {
 	const char *statement = text;
 	RawParseMode mode = RAW_PARSE_PLPGSQL_EXPR;
@@ -366,7 +376,10 @@ is_what_it_says(FragmentKind kind, const char *text)
 			return is_sort_list(raw->stmt);
 		case FRAGMENT_SET:
 			/* a length is set when a semicolon follows */
-			return raw->stmt_len == 0 && is_set_list(raw->stmt);
+			if (raw->stmt_len != 0 || !is_set_list(raw->stmt))
+				return false;
+			check_set_columns(model, raw->stmt);
+			return true;
 	}
 	return false;
 }
@@ -412,7 +425,7 @@ fragment_check(Composition *composition, Fragment *fragment, const char *text)
 	check_not_json(fragment);
 	error.prefix = prefix[fragment->kind];
 	if (fragment->text[strspn(fragment->text, " \t\r\n")] == '\0' ||
-		!is_what_it_says(fragment->kind, text))
+		!is_what_it_says(composition->model, fragment->kind, text))
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("%s must be %s and nothing else",

@@ -83,6 +83,8 @@ typedef struct KeptStatement
 								 * an entry is NULL if it is not used */
 	bool		has_subquery;	/* subquery or aggregate */
 	bool		is_volatile;	/* calls a volatile function */
+	Bitmapset  *set_columns;	/* of an UPDATE: what it assigns, offset by
+								 * FirstLowInvalidHeapAttributeNumber */
 	struct ParamConverter *converter;	/* NULL until first used */
 	MemoryContext context;
 } KeptStatement;
@@ -129,11 +131,11 @@ extern int	compose_datum(Composition *composition, const char *name,
 extern int	compose_json(Composition *composition, const char *name,
 						 Oid type, const JsonbValue *json);
 
-/* " WHERE ..." of what is there of the two; returns false if nothing is. */
-extern bool compose_where(Composition *composition, const char *filter,
-						  Jsonb *filter_by);
+/* " keyword ..." with what is there of the two; nothing if neither is. */
+extern void compose_criteria(Composition *composition, const char *keyword,
+							 const char *filter, Jsonb *filter_by);
 
-/* " RETURNING" or select list of all columns: alias.* */
+/* All columns, for a select list or RETURNING: " alias.*" */
 extern void compose_columns(Composition *composition);
 
 /*
@@ -178,5 +180,74 @@ extern void kept_statement_bind(KeptStatement *kept, Composition *composition,
 /* 42P02 for a name that params does not have; position is 0 if not known. */
 extern void params_raise_missing(Composition *composition, const char *name,
 								 int position);
+
+/* ------------------------------------------------------------------------
+ * in evaluate.c: what a bulk statement did, without asking it
+ * ------------------------------------------------------------------------
+ */
+
+/* What may make a row differ from what the statement's text says. */
+typedef struct TableTraits
+{
+	bool		plain;			/* ordinary or partitioned table, no rules */
+	bool		row_security;	/* applies to the present user */
+	bool		triggers;		/* the user's own */
+	bool		before_update;	/* a trigger may change the row, and its key */
+	bool		cascades;		/* foreign-key actions on other rows */
+	bool		generated;		/* has generated columns */
+} TableTraits;
+
+extern void table_traits_get(Oid relid, TableTraits *traits);
+
+typedef struct Evaluation Evaluation;
+
+/*
+ * Prepares to evaluate the statement's criteria and SET expressions on stored
+ * rows.  NULL if what comes out would not provably be what the statement did.
+ */
+extern Evaluation *evaluation_prepare(KeptStatement *kept, Model *model,
+									  const TableTraits *traits,
+									  Datum *values, const char *nulls);
+
+/* Does the row meet the criteria? */
+extern bool evaluation_matches(Evaluation *evaluation, HeapTuple row);
+
+/* The row with the SET expressions applied; for a row that matches. */
+extern HeapTuple evaluation_new_row(Evaluation *evaluation, HeapTuple row);
+
+extern void evaluation_end(Evaluation *evaluation);
+
+/* ------------------------------------------------------------------------
+ * in synchronize.c: objects after a bulk statement
+ * ------------------------------------------------------------------------
+ */
+struct Session;
+
+/* Objects that a bulk statement's RETURNING named. */
+typedef struct Match
+{
+	Datum	   *key;			/* from before the statement */
+	HeapTuple	row;			/* from after it; NULL for a DELETE */
+} Match;
+
+/*
+ * A DestReceiver that notes as Match what of the rows is in the session.  The
+ * columns are those of the model (has_row), then those of the key (has_key).
+ */
+extern DestReceiver *match_receiver_create(struct Session *session,
+										   Model *model, bool has_row,
+										   bool has_key);
+extern List *match_receiver_matches(DestReceiver *receiver);
+
+extern void synchronize_matches(struct Session *session, Model *model,
+								List *matches, Bitmapset *set_columns,
+								bool expire);
+extern void synchronize_evaluated(struct Session *session, Model *model,
+								  Evaluation *evaluation,
+								  Bitmapset *set_columns, bool is_delete);
+
+/* Reads the objects' rows again by their keys. */
+extern void synchronize_reread(struct Session *session, Model *model,
+							   Bitmapset *set_columns, bool is_delete);
 
 #endif							/* PG_ORM_QUERY_INTERNAL_H */

@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -352,6 +353,24 @@ initial_types(Composition *composition)
 	return types;
 }
 
+static void
+statement_note_set_columns(KeptStatement *kept, Query *query)
+{
+	MemoryContext old = MemoryContextSwitchTo(kept->context);
+	ListCell   *cell;
+
+	foreach(cell, query->commandType == CMD_UPDATE ? query->targetList : NIL)
+	{
+		TargetEntry *target = lfirst_node(TargetEntry, cell);
+
+		if (!target->resjunk)
+			kept->set_columns =
+				bms_add_member(kept->set_columns, target->resno -
+							   FirstLowInvalidHeapAttributeNumber);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /* Infers the types of the parameters, and what 'evaluate' must know. */
 static void
 statement_analyse(KeptStatement *kept, Composition *composition,
@@ -375,6 +394,7 @@ statement_analyse(KeptStatement *kept, Composition *composition,
 	check_types_known(composition, names, types);
 	kept->has_subquery = query->hasSubLinks || query->hasAggs;
 	kept->is_volatile = contain_volatile_functions((Node *) query);
+	statement_note_set_columns(kept, query);
 	error_context_stack = callback.previous;
 
 	kept->nargs = nargs;

@@ -140,7 +140,7 @@ query_compose(FunctionCallInfo fcinfo, const QuerySignature *signature,
 	appendStringInfoString(statement, "SELECT");
 	compose_columns(composition);
 	appendStringInfo(statement, " FROM %s", model->relation_name);
-	compose_where(composition, filter, filter_by);
+	compose_criteria(composition, "WHERE", filter, filter_by);
 	if (!PG_ARGISNULL(2))
 	{
 		appendStringInfoString(statement, " ORDER BY ");

@@ -608,6 +608,16 @@ object_is_modified(Object *object)
 	return version_is_pending_work(object->top);
 }
 
+bool
+object_is_of_transaction(Object *object)
+{
+	ObjectVersion *version = object->top;
+
+	while (version->below != NULL && version->below->stored == version->stored)
+		version = version->below;
+	return version->level != NULL;
+}
+
 List *
 session_persistent_objects(Session *session, Model *model)
 {

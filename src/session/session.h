@@ -103,6 +103,9 @@ extern const Datum *object_key(Object *object);
 
 extern bool object_is_modified(Object *object);
 
+/* Was its stored row read or written in the present transaction? */
+extern bool object_is_of_transaction(Object *object);
+
 /*
  * After a bulk statement the object's stored row is row (copied).  Pending
  * changes of the columns in set_columns (attribute numbers, offset by
