@@ -14,6 +14,7 @@ PARTS = \
 	model/fragment \
 	model/check \
 	model/declaration \
+	model/association \
 	model/declare \
 	model/create_all \
 	model/map \

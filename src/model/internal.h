@@ -173,4 +173,17 @@ extern void check_not_mapped(Relation rel);
 /* May the present user make, drop or forget the declared table? */
 extern bool is_declared_owner(const char *owner);
 
+/* ------------------------------------------------------------------------
+ * in metadata.c: pieces of building a model
+ * ------------------------------------------------------------------------
+ */
+
+/* Fills in what a relation says of itself; the context must be set. */
+extern void model_describe_relation(Model *model, Relation rel);
+
+/* Fills in one key column; the equality is the type's own if not given. */
+extern void model_fill_key_column(ModelKeyColumn *key, TupleDesc tupdesc,
+								  AttrNumber attnum, Oid eq_operator,
+								  MemoryContext mcxt);
+
 #endif							/* PG_ORM_MODEL_INTERNAL_H */

@@ -288,9 +288,9 @@ index_equality(Oid index, int column)
 							   opcintype, BTEqualStrategyNumber);
 }
 
-static void
-fill_key_column(ModelKeyColumn *key, TupleDesc tupdesc, AttrNumber attnum,
-				Oid eq_operator, MemoryContext mcxt)
+void
+model_fill_key_column(ModelKeyColumn *key, TupleDesc tupdesc, AttrNumber attnum,
+					  Oid eq_operator, MemoryContext mcxt)
 {
 	Form_pg_attribute att = TupleDescAttr(tupdesc, attnum - 1);
 	Oid			left;
@@ -392,10 +392,10 @@ build_keys(Model *model, ModelDef *def)
 										 sizeof(ModelKeyColumn) *
 										 Max(n, 1));
 	for (int i = 0; i < n; i++)
-		fill_key_column(&model->keys[i], model->tupdesc, attnums[i],
-						OidIsValid(index) ?
-						index_equality(index, i + 1) : InvalidOid,
-						model->context);
+		model_fill_key_column(&model->keys[i], model->tupdesc, attnums[i],
+							  OidIsValid(index) ?
+							  index_equality(index, i + 1) : InvalidOid,
+							  model->context);
 }
 
 /* ------------------------------------------------------------------------
@@ -589,14 +589,13 @@ hold_tupdesc(Model *model)
 	model->tupdesc->tdrefcount++;
 }
 
-static void
-build_identity(Model *model, Relation rel, ModelDef *def)
+void
+model_describe_relation(Model *model, Relation rel)
 {
 	model->relid = RelationGetRelid(rel);
 	model->relkind = rel->rd_rel->relkind;
 	model->rowtype = rel->rd_rel->reltype;
 	model->array_type = get_array_type(model->rowtype);
-	model->class_name = MemoryContextStrdup(model->context, def->class_name);
 	model->relation_name =
 		MemoryContextStrdup(model->context,
 							quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
@@ -604,6 +603,13 @@ build_identity(Model *model, Relation rel, ModelDef *def)
 	model->tupdesc = lookup_type_cache(model->rowtype,
 									   TYPECACHE_TUPDESC)->tupDesc;
 	hold_tupdesc(model);
+}
+
+static void
+build_identity(Model *model, Relation rel, ModelDef *def)
+{
+	model_describe_relation(model, rel);
+	model->class_name = MemoryContextStrdup(model->context, def->class_name);
 	if (def->version_column)
 		model->version_attnum = get_attnum(model->relid,
 										   def->version_column);

@@ -85,6 +85,7 @@ typedef struct Relationship
 	Oid			secondary;		/* InvalidOid if there is none */
 	AttrNumber *secondary_local;
 	AttrNumber *secondary_remote;
+	struct Model *association;	/* see relationship_association */
 } Relationship;
 
 typedef struct Model
@@ -101,6 +102,7 @@ typedef struct Model
 	AttrNumber	version_attnum; /* of version_column, or 0 */
 	int			nrelationships;
 	Relationship **relationships;
+	bool		association;	/* a secondary table seen as links, see below */
 	bool		valid;			/* false once something has changed */
 	MemoryContext context;		/* holds all of the above */
 } Model;
@@ -130,6 +132,13 @@ extern Model *model_from_argument(FunctionCallInfo fcinfo, int argno);
 /* A relationship of the model by name. */
 extern Relationship *model_relationship(Model *model, const char *name,
 										bool missing_ok);
+
+/*
+ * The secondary table of a many-to-many relationship as a model of links: its
+ * key is its foreign-key columns, in column order, the same for both
+ * directions.  It is no mapped class; model_by_relid does not return it.
+ */
+extern Model *relationship_association(Relationship *relationship);
 
 /*
  * A column of the model by name (never a dropped or system one), or

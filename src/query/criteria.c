@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 
 #include "query/internal.h"
+#include "session/session.h"
 
 /* A class name that would end the comment is shown without its stars. */
 static char *
@@ -139,7 +140,9 @@ compose_criteria(Composition *composition, const char *keyword,
 void
 compose_columns(Composition *composition)
 {
-	appendStringInfo(&composition->text, " %s.*", composition->alias);
+	appendStringInfo(&composition->text, " %s",
+					 session_select_list(composition->model,
+										 composition->alias));
 }
 
 char *

@@ -19,7 +19,9 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -55,7 +57,8 @@ typedef struct FlushItem
 	Object	   *object;
 	Datum	   *key;			/* under which its row comes back */
 	uint32		revision;		/* of its changes when they were sent */
-	HeapTuple	returned;		/* in the session's memory; NULL if none came */
+	bool		written;		/* its row came back */
+	HeapTuple	returned;		/* that row, in the session's memory */
 } FlushItem;
 
 typedef struct FlushReceiver
@@ -162,136 +165,171 @@ insert_sql(Model *model, Bitmapset *columns)
 					values.data);
 }
 
-/* A key column of the rows sent: r.k, or by its number in an alias list. */
-static char *
-sent_column_sql(Model *model, const char *prefix, AttrNumber attnum)
-{
-	if (strcmp(prefix, "r") == 0)
-		return psprintf("r.%s", column_sql(model, attnum));
-	return psprintf("%s%d", prefix, attnum);
-}
-
-/* "t.k = r.k AND ..." */
-static char *
-key_condition_sql(Model *model, const char *prefix)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	for (int i = 0; i < model->nkeys; i++)
-	{
-		AttrNumber	attnum = model->keys[i].attnum;
-
-		appendStringInfo(&sql, "%st.%s %s %s", i > 0 ? " AND " : "",
-						 column_sql(model, attnum),
-						 operator_sql(model->keys[i].eq_operator),
-						 sent_column_sql(model, prefix, attnum));
-	}
-	return sql.data;
-}
-
-/* ", r.k, ..." */
-static char *
-key_list_sql(Model *model, const char *prefix)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	for (int i = 0; i < model->nkeys; i++)
-		appendStringInfo(&sql, ", %s",
-						 sent_column_sql(model, prefix,
-										 model->keys[i].attnum));
-	return sql.data;
-}
-
-static char *
-update_sql(Model *model, Bitmapset *columns)
-{
-	StringInfoData set;
-	int			member = -1;
-
-	initStringInfo(&set);
-	while ((member = bms_next_member(columns, member)) >= 0)
-	{
-		const char *column = column_of_member(model, member);
-
-		appendStringInfo(&set, "%s%s = r.%s", set.len > 0 ? ", " : "",
-						 column, column);
-	}
-	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s "
-					"FROM pg_catalog.unnest($1) AS r WHERE %s RETURNING t.*%s",
-					class_comment(model), model->relation_name, set.data,
-					key_condition_sql(model, "r"), key_list_sql(model, "r"));
-}
-
-/* "n1, n2, ...": names for the columns of a row, by attribute number */
+/*
+ * Rows sent to an UPDATE or DELETE have numbered columns: n1, n2, ... of the
+ * new rows, v of their versions, o1, o2, ... of the old rows if keys change.
+ */
 static void
-append_alias_list(StringInfo sql, Model *model, const char *prefix)
+append_alias_list(StringInfo sql, Model *model, char prefix)
 {
 	for (int i = 0; i < model->tupdesc->natts; i++)
 	{
 		if (!TupleDescAttr(model->tupdesc, i)->attisdropped)
-			appendStringInfo(sql, "%s%s%d",
+			appendStringInfo(sql, "%s%c%d",
 							 sql->data[sql->len - 1] == '(' ? "" : ", ",
 							 prefix, i + 1);
 	}
 }
 
-/* With the old rows as a second array, to find rows whose key changes. */
+static char *
+sent_rows_sql(Model *model, bool with_old)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)%s) AS r (",
+					 with_old ? ", pg_catalog.unnest($3)" : "");
+	append_alias_list(&sql, model, 'n');
+	appendStringInfoString(&sql, ", v");
+	if (with_old)
+		append_alias_list(&sql, model, 'o');
+	appendStringInfoChar(&sql, ')');
+	return sql.data;
+}
+
+/* "t.k = r.n1 AND ..." */
+static char *
+key_condition_sql(Model *model, char prefix)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < model->nkeys; i++)
+		appendStringInfo(&sql, "%st.%s %s r.%c%d", i > 0 ? " AND " : "",
+						 column_sql(model, model->keys[i].attnum),
+						 operator_sql(model->keys[i].eq_operator),
+						 prefix, model->keys[i].attnum);
+	return sql.data;
+}
+
+/* "r.n1, ...": the key by which a row was found */
+static char *
+key_list_sql(Model *model, char prefix)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < model->nkeys; i++)
+		appendStringInfo(&sql, "%sr.%c%d", i > 0 ? ", " : "", prefix,
+						 model->keys[i].attnum);
+	return sql.data;
+}
+
+/*
+ * The optimistic check: nobody else has written the row since it was loaded.
+ * What this transaction wrote, by whatever statement, is no conflict.
+ */
+static char *
+unchanged_sql(Model *model)
+{
+	if (model->version_attnum == InvalidAttrNumber)
+		return model_has_xmin(model) ?
+			" AND orm.row_unchanged(t.xmin, r.v)" : "";
+	return psprintf(" AND (t.%s OPERATOR(pg_catalog.=) r.v OR r.v IS NULL%s)",
+					column_sql(model, model->version_attnum),
+					model_has_xmin(model) ?
+					" OR orm.row_unchanged(t.xmin, '0')" : "");
+}
+
+/* "c = r.n1, ...", and the version column counted on */
+static char *
+set_list_sql(Model *model, Bitmapset *columns)
+{
+	StringInfoData sql;
+	int			member = -1;
+
+	initStringInfo(&sql);
+	while ((member = bms_next_member(columns, member)) >= 0)
+	{
+		AttrNumber	attnum = member + FirstLowInvalidHeapAttributeNumber;
+
+		if (attnum != model->version_attnum)
+			appendStringInfo(&sql, "%s%s = r.n%d", sql.len > 0 ? ", " : "",
+							 column_sql(model, attnum), attnum);
+	}
+	if (model->version_attnum != InvalidAttrNumber)
+		appendStringInfo(&sql, "%s%s = t.%s OPERATOR(pg_catalog.+) 1",
+						 sql.len > 0 ? ", " : "",
+						 column_sql(model, model->version_attnum),
+						 column_sql(model, model->version_attnum));
+	return sql.data;
+}
+
+static char *
+update_statement_sql(Model *model, Bitmapset *columns, bool with_old)
+{
+	char		found_by = with_old ? 'o' : 'n';
+
+	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s FROM %s "
+					"WHERE %s%s RETURNING t.*, %s",
+					class_comment(model), model->relation_name,
+					set_list_sql(model, columns),
+					sent_rows_sql(model, with_old),
+					key_condition_sql(model, found_by), unchanged_sql(model),
+					key_list_sql(model, found_by));
+}
+
+static char *
+update_sql(Model *model, Bitmapset *columns)
+{
+	return update_statement_sql(model, columns, false);
+}
+
 static char *
 update_key_sql(Model *model, Bitmapset *columns)
 {
-	StringInfoData set,
-				names;
-	int			member = -1;
-
-	initStringInfo(&set);
-	initStringInfo(&names);
-	while ((member = bms_next_member(columns, member)) >= 0)
-		appendStringInfo(&set, "%s%s = r.n%d", set.len > 0 ? ", " : "",
-						 column_of_member(model, member),
-						 member + FirstLowInvalidHeapAttributeNumber);
-	appendStringInfoChar(&names, '(');
-	append_alias_list(&names, model, "n");
-	append_alias_list(&names, model, "o");
-	appendStringInfoChar(&names, ')');
-	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s "
-					"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS r %s "
-					"WHERE %s RETURNING t.*%s",
-					class_comment(model), model->relation_name, set.data,
-					names.data, key_condition_sql(model, "r.o"),
-					key_list_sql(model, "r.o"));
+	return update_statement_sql(model, columns, true);
 }
 
 static char *
 delete_sql(Model *model, Bitmapset *columns)
 {
-	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t "
-					"USING pg_catalog.unnest($1) AS r WHERE %s RETURNING r.*",
+	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t USING %s "
+					"WHERE %s%s RETURNING %s",
 					class_comment(model), model->relation_name,
-					key_condition_sql(model, "r"));
+					sent_rows_sql(model, false),
+					key_condition_sql(model, 'n'), unchanged_sql(model),
+					key_list_sql(model, 'n'));
+}
+
+/* Versions travel as bigint (a version column) or xid (xmin). */
+static Oid
+version_type(Model *model)
+{
+	return model->version_attnum != InvalidAttrNumber ? INT8OID : XIDOID;
 }
 
 static SPIPlanPtr
 batch_plan(FlushBatch *batch)
 {
-	Oid			argtypes[2] = {batch->model->array_type,
-	batch->model->array_type};
+	Model	   *model = batch->model;
+	Oid			rows = model->array_type;
+	Oid			argtypes[3] = {rows, get_array_type(version_type(model)), rows};
 
 	switch (batch->kind)
 	{
 		case STATEMENT_INSERT:
-			return statement_plan(batch->model, batch->kind, batch->columns,
+			return statement_plan(model, batch->kind, batch->columns,
 								  1, argtypes, insert_sql);
 		case STATEMENT_UPDATE:
-			return statement_plan(batch->model, batch->kind, batch->columns,
-								  1, argtypes, update_sql);
+			return statement_plan(model, batch->kind, batch->columns,
+								  2, argtypes, update_sql);
 		case STATEMENT_UPDATE_KEY:
-			return statement_plan(batch->model, batch->kind, batch->columns,
-								  2, argtypes, update_key_sql);
+			return statement_plan(model, batch->kind, batch->columns,
+								  3, argtypes, update_key_sql);
 		default:
-			return statement_plan(batch->model, batch->kind, NULL,
-								  1, argtypes, delete_sql);
+			return statement_plan(model, batch->kind, NULL,
+								  2, argtypes, delete_sql);
 	}
 }
 
@@ -358,8 +396,9 @@ receiver_find(FlushReceiver *receiver, Datum *key)
 }
 
 /*
- * A row that was written. An UPDATE's has the key that it was found by behind
- * its columns, since a trigger may have changed the key itself.
+ * A row that was written.  An UPDATE returns the key that it was found by
+ * behind its columns, since a trigger may have changed the key itself, and a
+ * DELETE nothing else.
  */
 static bool
 flush_receive(TupleTableSlot *slot, DestReceiver *self)
@@ -367,22 +406,26 @@ flush_receive(TupleTableSlot *slot, DestReceiver *self)
 	FlushReceiver *receiver = (FlushReceiver *) self;
 	FlushBatch *batch = receiver->batch;
 	Model	   *model = batch->model;
-	int			nextra = batch->kind == STATEMENT_INSERT ||
-		batch->kind == STATEMENT_DELETE ? 0 : model->nkeys;
-	HeapTuple	row = row_of_slot(model, slot, nextra);
+	HeapTuple	row = NULL;
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 	FlushItem  *item;
 
-	if (nextra == 0)
+	slot_getallattrs(slot);
+	if (batch->kind != STATEMENT_DELETE)
+		row = row_of_slot(model, slot, batch->kind == STATEMENT_INSERT ? 0 :
+						  model->nkeys);
+	if (batch->kind == STATEMENT_INSERT)
 		(void) model_key_of_row(model, row->t_data, key);
 	else
-		memcpy(key, slot->tts_values + slot->tts_nvalid - nextra,
-			   nextra * sizeof(Datum));
+		memcpy(key, slot->tts_values + slot->tts_nvalid - model->nkeys,
+			   model->nkeys * sizeof(Datum));
 	item = receiver_find(receiver, key);
 	if (item == NULL)
 		elog(ERROR, "a row of %s came back from a flush that did not send it",
 			 model->relation_name);
-	item->returned = session_copy_row(batch->session, row);
+	item->written = true;
+	if (row != NULL)
+		item->returned = session_copy_row(batch->session, row);
 	receiver->guess = item - receiver->items + 1;
 	return true;
 }
@@ -392,29 +435,47 @@ flush_receive(TupleTableSlot *slot, DestReceiver *self)
  * ------------------------------------------------------------------------
  */
 
+/* 40001: what the change was based on is not what is stored. */
+static void
+report_stale(Model *model, char *key, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("%s %s is stale: %s since it was loaded",
+					model->class_name, key, what),
+			 errhint("ROLLBACK and try again.")));
+}
+
 /*
- * The row was not written, without an error of the server's: somebody deleted
- * it, or row security or a trigger left it out.
+ * The row was not written, without an error of the server's: somebody changed
+ * or deleted it, or row security or a trigger left it out.
  */
 static void
 report_unwritten(FlushBatch *batch, FlushItem *item)
 {
 	Model	   *model = batch->model;
+	ObjectVersion *version = item->object->top;
 	char	   *key = item->key ? model_key_to_text(model, item->key) : "(NULL)";
+	TransactionId xmin = InvalidTransactionId;
+	int64		number = -1;
 	bool		exists = item->key != NULL &&
-		session_row_exists(batch->session, model, item->key);
+		row_exists(model, item->key, &xmin, &number);
 
-	if (!exists && batch->kind != STATEMENT_INSERT)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("%s %s is stale: its row is gone", model->class_name,
-						key),
-				 errhint("Somebody else deleted it since it was loaded. ROLLBACK and try again.")));
-	if (!access_memory_suffices(model) && batch->kind != STATEMENT_INSERT)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("%s of %s %s was left out by a row-security policy or a trigger",
-						kind_text(batch->kind), model->class_name, key)));
+	if (batch->kind != STATEMENT_INSERT)
+	{
+		if (!exists)
+			report_stale(model, key, "its row was deleted");
+		if (version->number != number ||
+			(number < 0 && TransactionIdIsValid(version->xmin) &&
+			 version->xmin != xmin &&
+			 !TransactionIdIsCurrentTransactionId(xmin)))
+			report_stale(model, key, "somebody else changed its row");
+		if (!access_memory_suffices(model))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("%s of %s %s was left out by a row-security policy or a trigger",
+							kind_text(batch->kind), model->class_name, key)));
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 			 errmsg("%s of %s %s was left out by a trigger",
@@ -438,6 +499,9 @@ item_written(FlushBatch *batch, FlushItem *item)
 	version = object_touch(object);
 	version->state = OBJECT_PERSISTENT;
 	version_set_stored(version, item->returned);
+	version_note(model, version, item->returned,
+				 model_has_xmin(model) ? GetCurrentTransactionId() :
+				 InvalidTransactionId);
 	if (object->revision == item->revision)
 		version_set_changed(version, NULL, NULL);
 	else if (version->changed != NULL)	/* changed again by a trigger */
@@ -459,7 +523,7 @@ items_written(FlushBatch *batch, FlushItem *items, int nitems,
 
 	for (int i = 0; i < nitems; i++)
 	{
-		if (items[i].returned == NULL)
+		if (!items[i].written)
 			report_unwritten(batch, &items[i]);
 		item_written(batch, &items[i]);
 	}
@@ -491,27 +555,64 @@ item_row(FlushBatch *batch, FlushItem *item)
 	return row_from_tuple(batch->model, item->object->top->changed);
 }
 
+static Datum
+versions_array(FlushBatch *batch, FlushItem *items, int nitems)
+{
+	Model	   *model = batch->model;
+	Oid			typid = version_type(model);
+	Datum	   *versions = palloc(nitems * sizeof(Datum));
+	bool	   *nulls = palloc(nitems * sizeof(bool));
+	int			lower = 1;
+
+	for (int i = 0; i < nitems; i++)
+	{
+		ObjectVersion *version = items[i].object->top;
+
+		if (typid == INT8OID)
+		{
+			versions[i] = Int64GetDatum(version->number);
+			nulls[i] = version->number < 0;
+		}
+		else
+		{
+			versions[i] = TransactionIdGetDatum(version->xmin);
+			nulls[i] = !TransactionIdIsValid(version->xmin);
+		}
+	}
+	return PointerGetDatum(construct_md_array(versions, nulls, 1, &nitems,
+											  &lower, typid,
+											  typid == INT8OID ? 8 : 4, true,
+											  typid == INT8OID ?
+											  TYPALIGN_DOUBLE : TYPALIGN_INT));
+}
+
+static Datum
+old_rows_array(Model *model, FlushItem *items, int nitems)
+{
+	Datum	   *rows = palloc(nitems * sizeof(Datum));
+
+	for (int i = 0; i < nitems; i++)
+		rows[i] = row_of_key(model, items[i].key);
+	return rows_array(model, rows, nitems);
+}
+
 /* Runs the batch's statement on some of its items; returns rows written. */
 static int64
 flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
 {
 	Model	   *model = batch->model;
 	FlushReceiver receiver = {.batch = batch,.items = items,.nitems = nitems};
-	Datum		values[2];
+	Datum		values[3];
 	uint64		expirations = model_objects(batch->session, model)->expirations;
 	uint64		written;
 
 	receiver.pub = *None_Receiver;
 	receiver.pub.receiveSlot = flush_receive;
 	values[0] = rows_array(model, rows, nitems);
+	if (batch->kind != STATEMENT_INSERT)
+		values[1] = versions_array(batch, items, nitems);
 	if (batch->kind == STATEMENT_UPDATE_KEY)
-	{
-		Datum	   *old_rows = palloc(nitems * sizeof(Datum));
-
-		for (int i = 0; i < nitems; i++)
-			old_rows[i] = row_of_key(model, items[i].key);
-		values[1] = rows_array(model, old_rows, nitems);
-	}
+		values[2] = old_rows_array(model, items, nitems);
 	written = own_statement_execute(batch_plan(batch), values, NULL,
 									&receiver.pub);
 	items_written(batch, items, nitems, expirations);
@@ -833,6 +934,18 @@ session_flush(Session *session, FlushReason reason)
 	session->flushing = false;
 	error_context_stack = callback.previous;
 	return written;
+}
+
+/* In the condition of a flush's UPDATE or DELETE: see unchanged_sql(). */
+PG_FUNCTION_INFO_V1(orm_row_unchanged);
+Datum
+orm_row_unchanged(PG_FUNCTION_ARGS)
+{
+	TransactionId xmin = PG_GETARG_TRANSACTIONID(0);
+
+	PG_RETURN_BOOL(PG_ARGISNULL(1) ||
+				   TransactionIdEquals(xmin, PG_GETARG_TRANSACTIONID(1)) ||
+				   TransactionIdIsCurrentTransactionId(xmin));
 }
 
 void

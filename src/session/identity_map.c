@@ -237,6 +237,15 @@ version_set_changed(ObjectVersion *version, HeapTuple row,
 	version->modified = modified;
 }
 
+void
+version_note(Model *model, ObjectVersion *version, HeapTuple row,
+			 TransactionId xmin)
+{
+	version->xmin = xmin;
+	version->rewritten = false;
+	version->number = row_version_number(model, row);
+}
+
 /* Is there a change that a flush has to write? */
 bool
 version_is_pending_work(const ObjectVersion *version)
@@ -645,10 +654,12 @@ session_persistent_objects(Session *session, Model *model)
 
 /* A new stored row; pending changes of other columns are laid over it. */
 static void
-version_reload(Model *model, ObjectVersion *version, HeapTuple row)
+version_reload(Model *model, ObjectVersion *version, HeapTuple row,
+			   TransactionId xmin)
 {
 	Session    *session = version->object->session;
 
+	version_note(model, version, row, xmin);
 	version_set_stored(version, session_copy_row(session, row));
 	if (version->changed != NULL)
 	{
@@ -663,7 +674,7 @@ version_reload(Model *model, ObjectVersion *version, HeapTuple row)
 /* Takes a stored row into an object that the session has. */
 static void
 object_take_row(Model *model, Object *object, HeapTuple row,
-				bool populate_existing)
+				TransactionId xmin, bool populate_existing)
 {
 	ObjectVersion *version;
 
@@ -681,7 +692,7 @@ object_take_row(Model *model, Object *object, HeapTuple row,
 	}
 	if (populate_existing)
 		version_set_changed(version, NULL, NULL);
-	version_reload(model, version, row);
+	version_reload(model, version, row, xmin);
 	object_refile(object);
 }
 
@@ -689,7 +700,8 @@ Datum
 session_take_row(Session *session, Model *model, TupleTableSlot *slot,
 				 bool populate_existing)
 {
-	HeapTuple	row = row_of_slot(model, slot, 0);
+	TransactionId xmin;
+	HeapTuple	row = row_of_loaded_slot(model, slot, &xmin);
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 	Object	   *object;
 
@@ -702,11 +714,12 @@ session_take_row(Session *session, Model *model, TupleTableSlot *slot,
 	{
 		object = object_create(session, model, key, OBJECT_PERSISTENT);
 		object->top->stored = session_copy_row(session, row);
+		version_note(model, object->top, row, xmin);
 		object_refile(object);
 		session_evict(session);
 		return row_from_tuple(model, row);
 	}
-	object_take_row(model, object, row, populate_existing);
+	object_take_row(model, object, row, xmin, populate_existing);
 	return row_from_tuple(model, object_current_row(object));
 }
 
@@ -726,7 +739,9 @@ object_synchronize(Object *object, HeapTuple row, Bitmapset *set_columns)
 		else
 			version_set_changed(version, version->changed, kept);
 	}
-	version_reload(model, version, row);
+	/* the row is as it was loaded, or written by this transaction */
+	version_reload(model, version, row, version->xmin);
+	version->rewritten = true;
 	if (model_key_of_row(model, row->t_data, key) &&
 		!model_key_equal(model, key, version->key->values))
 		version_set_key(model, version, key);
@@ -865,6 +880,8 @@ object_keep(Object *object)
 	if (top->level != NULL)
 		dlist_delete(&top->level_node);
 	top->level = NULL;
+	if (top->rewritten)
+		version_set_stored(top, NULL);	/* its xmin is not known */
 	object_refile(object);
 }
 

@@ -63,6 +63,9 @@ typedef struct ObjectVersion
 	ObjectState state;
 	bool		marked_deleted; /* by orm.delete, not yet flushed */
 	HeapTuple	stored;			/* as stored; NULL if pending or expired */
+	TransactionId xmin;			/* of the stored row; 0 if not known */
+	bool		rewritten;		/* by a bulk statement, so xmin is older */
+	int64		number;			/* of its version column; -1 if not known */
 	HeapTuple	changed;		/* with pending changes; NULL if there are none */
 	Bitmapset  *modified;		/* columns of changed that are pending */
 } ObjectVersion;
@@ -170,6 +173,10 @@ extern ObjectVersion *object_touch(Object *object);
  */
 extern void object_refile(Object *object);
 
+/* Notes the version of a stored row: its xmin and its version column. */
+extern void version_note(Model *model, ObjectVersion *version, HeapTuple row,
+						 TransactionId xmin);
+
 /* Setters free what the version below does not share. */
 extern void version_set_stored(ObjectVersion *version, HeapTuple row);
 extern void version_set_changed(ObjectVersion *version, HeapTuple row,
@@ -220,9 +227,12 @@ extern void session_discard_pending(Session *session);
 extern bool session_load_by_key(Session *session, Model *model,
 								const Datum *key, bool populate_existing);
 
-/* Is there a row with that key that the present user can see? */
-extern bool session_row_exists(Session *session, Model *model,
-							   const Datum *key);
+/*
+ * Is there a row with that key that the present user can see?  Its version
+ * comes back as in ObjectVersion.
+ */
+extern bool row_exists(Model *model, const Datum *key, TransactionId *xmin,
+					   int64 *number);
 
 /* ------------------------------------------------------------------------
  * in statement.c: kept plans of generated statements
@@ -262,11 +272,21 @@ extern void row_xact_end(void);
 /* The columns that a row passed to orm.add gives: those not NULL. */
 extern Bitmapset *row_columns_given(Model *model, Datum row);
 
+/* Do rows of the model have an xmin that tells their versions apart? */
+extern bool model_has_xmin(Model *model);
+
+/* The version column of a row; NULL is 22004. -1 if the model has none. */
+extern int64 row_version_number(Model *model, HeapTuple row);
+
 /*
  * The row of a slot as a flat tuple; the slot has the columns of the row
  * type, with or without its dropped ones, and nextra columns behind them.
  */
 extern HeapTuple row_of_slot(Model *model, TupleTableSlot *slot, int nextra);
+
+/* The same for what session_select_list names: the row and its xmin. */
+extern HeapTuple row_of_loaded_slot(Model *model, TupleTableSlot *slot,
+									TransactionId *xmin);
 
 /* Copies a composite Datum into a palloc'd tuple. */
 extern HeapTuple row_to_tuple(Datum row);

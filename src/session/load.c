@@ -13,6 +13,7 @@
 #include "compat.h"
 #include "session/internal.h"
 
+/* Takes the row into the session if there is one, else only looks at it. */
 typedef struct LoadReceiver
 {
 	DestReceiver pub;
@@ -20,6 +21,8 @@ typedef struct LoadReceiver
 	Model	   *model;
 	bool		populate_existing;
 	bool		found;
+	TransactionId xmin;
+	int64		number;
 } LoadReceiver;
 
 static bool
@@ -30,6 +33,11 @@ load_receive(TupleTableSlot *slot, DestReceiver *self)
 	if (receiver->session != NULL)
 		(void) session_take_row(receiver->session, receiver->model, slot,
 								receiver->populate_existing);
+	else
+		receiver->number =
+			row_version_number(receiver->model,
+							   row_of_loaded_slot(receiver->model, slot,
+												  &receiver->xmin));
 	receiver->found = true;
 	return true;
 }
@@ -40,8 +48,9 @@ load_sql(Model *model, Bitmapset *columns)
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "/* pg_orm load %s */ SELECT t.* FROM %s AS t WHERE ",
-					 class_comment(model), model->relation_name);
+	appendStringInfo(&sql, "/* pg_orm load %s */ SELECT %s FROM %s AS t WHERE ",
+					 class_comment(model), session_select_list(model, "t"),
+					 model->relation_name);
 	for (int i = 0; i < model->nkeys; i++)
 		appendStringInfo(&sql, "%st.%s %s $%d", i > 0 ? " AND " : "",
 						 column_sql(model, model->keys[i].attnum),
@@ -83,10 +92,12 @@ session_load_by_key(Session *session, Model *model, const Datum *key,
 }
 
 bool
-session_row_exists(Session *session, Model *model, const Datum *key)
+row_exists(Model *model, const Datum *key, TransactionId *xmin, int64 *number)
 {
 	LoadReceiver receiver = {.model = model};
 
 	load_execute(&receiver, key);
+	*xmin = receiver.xmin;
+	*number = receiver.number;
 	return receiver.found;
 }

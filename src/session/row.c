@@ -425,3 +425,70 @@ row_of_key(Model *model, const Datum *key)
 	return row_from_tuple(model, heap_form_tuple(model->tupdesc, values,
 												 nulls));
 }
+
+/* ------------------------------------------------------------------------
+ * versions of rows
+ * ------------------------------------------------------------------------
+ */
+
+/* A view has no xmin, and that of a foreign table says nothing. */
+bool
+model_has_xmin(Model *model)
+{
+	return model->relkind == RELKIND_RELATION ||
+		model->relkind == RELKIND_PARTITIONED_TABLE;
+}
+
+char *
+session_select_list(Model *model, const char *alias)
+{
+	if (model_has_xmin(model))
+		return psprintf("%s.*, %s.xmin", alias, alias);
+	return psprintf("%s.*", alias);
+}
+
+int64
+row_version_number(Model *model, HeapTuple row)
+{
+	bool		isnull;
+	Datum		value;
+	Oid			typid;
+
+	if (model->version_attnum == InvalidAttrNumber)
+		return -1;
+	value = heap_getattr(row, model->version_attnum, model->tupdesc, &isnull);
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("version column %s of %s is NULL",
+						column_sql(model, model->version_attnum),
+						model->class_name)));
+	typid = TupleDescAttr(model->tupdesc, model->version_attnum - 1)->atttypid;
+	switch (typid)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		case INT8OID:
+			return DatumGetInt64(value);
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("version column %s of %s is not an integer",
+							column_sql(model, model->version_attnum),
+							model->class_name)));
+	}
+}
+
+HeapTuple
+row_of_loaded_slot(Model *model, TupleTableSlot *slot, TransactionId *xmin)
+{
+	bool		with_xmin = model_has_xmin(model);
+
+	slot_getallattrs(slot);
+	*xmin = with_xmin ?
+		DatumGetTransactionId(slot->tts_values[slot->tts_nvalid - 1]) :
+		InvalidTransactionId;
+	return row_of_slot(model, slot, with_xmin ? 1 : 0);
+}

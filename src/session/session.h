@@ -76,10 +76,16 @@ extern void session_autoflush(Session *session);
  */
 
 /*
+ * The select list of a statement whose rows go to session_take_row: the
+ * columns of alias, and behind them the version of the row where it has one.
+ */
+extern char *session_select_list(Model *model, const char *alias);
+
+/*
  * A stored row was read: makes or refreshes the object of its identity, and
  * returns the row that the session shows for it, which is a composite Datum
- * in the current memory context.  slot holds exactly the columns of the
- * model's row type.  Without populate_existing, values already loaded and
+ * in the current memory context.  slot holds what
+ * session_select_list names.  Without populate_existing, values already loaded and
  * pending changes stay as they are; with it they are overwritten.
  */
 extern Datum session_take_row(Session *session, Model *model,
