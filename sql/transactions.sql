@@ -226,6 +226,20 @@ CALL orm.commit();
 COMMIT;
 :labels
 
+-- close forgets for good, whatever is rolled back after it
+BEGIN;
+SELECT add('i');
+SAVEPOINT x;
+SELECT add('not j');
+CALL orm.begin_nested();
+SELECT add('not k');
+CALL orm.close();
+:list
+ROLLBACK TO x;
+:list
+:labels
+ROLLBACK;
+
 --
 -- A savepoint that was rolled back stands on, spent, and is used again: the
 -- block does not nest deeper with every round.

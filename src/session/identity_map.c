@@ -111,6 +111,24 @@ tupdesc_release(TupleDesc tupdesc)
 }
 
 void
+identity_map_unlink_versions(Session *session)
+{
+	for (Level *level = levels; level != NULL; level = level->below)
+	{
+		dlist_mutable_iter iter;
+
+		dlist_foreach_modify(iter, &level->versions)
+		{
+			ObjectVersion *version = dlist_container(ObjectVersion,
+													 level_node, iter.cur);
+
+			if (version->object->session == session)
+				dlist_delete(iter.cur);
+		}
+	}
+}
+
+void
 identity_map_reset(Session *session)
 {
 	if (session->models != NULL)

@@ -153,6 +153,9 @@ extern void identity_map_create(Session *session);
 /* Forgets every object at once; savepoints do not bring them back. */
 extern void identity_map_reset(Session *session);
 
+/* Before a reset within a transaction: its levels forget the session. */
+extern void identity_map_unlink_versions(Session *session);
+
 /* The commit of the transaction with orm.expire_on_commit off. */
 extern void identity_map_keep(Session *session);
 extern void identity_map_xact_end(void);

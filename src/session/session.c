@@ -148,8 +148,8 @@ session_end_scope(Session *session)
 	scopes = list_delete_ptr(scopes, session);
 }
 
-void
-session_drop(Session *session)
+static void
+session_remove(Session *session)
 {
 	identity_map_reset(session);
 	session_end_scope(session);
@@ -170,6 +170,13 @@ sessions_each(void (*visit) (Session *session, void *arg), void *arg)
 	hash_seq_init(&scan, sessions);
 	while ((session = hash_seq_search(&scan)) != NULL)
 		visit(session, arg);
+}
+
+void
+session_drop(Session *session)
+{
+	identity_map_unlink_versions(session);
+	session_remove(session);
 }
 
 static void
@@ -280,7 +287,7 @@ session_commit_visit(Session *session, void *arg)
 	session->flushing = false;
 	if (session->nobjects == 0 &&
 		strcmp(session->name, orm_session_setting) != 0)
-		session_drop(session);
+		session_remove(session);
 }
 
 static void
