@@ -57,8 +57,17 @@ SELECT orm.declare('Boy', 'boy',
 
 SELECT orm.create_all();
 
--- pg_dump dumps the rows and the counters of these
-SELECT pg_catalog.pg_extension_config_dump(config, '')
-	FROM unnest(ARRAY['users', 'users_id_seq', 'hobby', 'hobby_id_seq',
-		'person', 'person_nid_seq', 'boy2girl', 'boy2girl_id_seq',
-		'girl', 'girl_id_seq', 'boy', 'boy_id_seq']::regclass[]) config;
+-- pg_dump dumps the rows and the counters of these (one statement each: two
+-- calls in one would change the same catalog row twice)
+SELECT pg_catalog.pg_extension_config_dump('users', '');
+SELECT pg_catalog.pg_extension_config_dump('users_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('hobby', '');
+SELECT pg_catalog.pg_extension_config_dump('hobby_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('person', '');
+SELECT pg_catalog.pg_extension_config_dump('person_nid_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('boy2girl', '');
+SELECT pg_catalog.pg_extension_config_dump('boy2girl_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('girl', '');
+SELECT pg_catalog.pg_extension_config_dump('girl_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('boy', '');
+SELECT pg_catalog.pg_extension_config_dump('boy_id_seq', '');
