@@ -375,31 +375,56 @@ utility_needs_flush(Node *statement)
 	}
 }
 
-static void
-flush_before_utility(Node *statement)
+static bool
+may_flush_now(void)
 {
-	bool		at_end = is_transaction_end(statement);
-	bool		push;
+	return sessions_unflushed_count > 0 && IsTransactionState() &&
+		!IsAbortedTransactionBlockState();
+}
 
-	if (!IsTransactionState() || IsAbortedTransactionBlockState())
-		return;
-	if (!at_end && (!orm_autoflush || !utility_needs_flush(statement)))
-		return;
-	if (session_to_flush() == NULL && !at_end)
-		return;
-	push = !ActiveSnapshotSet();
+static void
+flush_with_snapshot(Session *session, FlushReason reason)
+{
+	bool		push = !ActiveSnapshotSet();
+
 	if (push)
 		PushActiveSnapshot(GetTransactionSnapshot());
-	if (at_end)
-		sessions_flush_all(FLUSH_COMMIT);
+	if (session == NULL)
+		sessions_flush_all(reason);
 	else
-		session_flush(session_to_flush(),
-					  IsA(statement, TransactionStmt) ? FLUSH_SAVEPOINT :
-					  FLUSH_AUTOFLUSH);
+		session_flush(session, reason);
 	if (push)
 		PopActiveSnapshot();
 	else
 		UpdateActiveSnapshotCommandId();
+}
+
+static void
+flush_before_utility(Node *statement)
+{
+	Session    *session;
+
+	if (!orm_autoflush || !may_flush_now() || !utility_needs_flush(statement))
+		return;
+	session = session_to_flush();
+	if (session != NULL)
+		flush_with_snapshot(session, IsA(statement, TransactionStmt) ?
+							FLUSH_SAVEPOINT : FLUSH_AUTOFLUSH);
+}
+
+/*
+ * COMMIT and PREPARE TRANSACTION have been accepted and take effect when the
+ * statement ends: an error now ends the transaction, as that of a deferred
+ * constraint does.  (The commit portal would flush as well, but no longer
+ * under statement_timeout.)  Not below a savepoint, where no subtransaction
+ * can begin any more: there it is left to the portal.
+ */
+static void
+flush_at_transaction_end(Node *statement)
+{
+	if (is_transaction_end(statement) && may_flush_now() &&
+		GetCurrentTransactionNestLevel() == 1)
+		flush_with_snapshot(NULL, FLUSH_COMMIT);
 }
 
 /* Utility statements that change rows without the executor. */
@@ -444,6 +469,7 @@ orm_process_utility(PlannedStmt *pstmt, const char *query_string,
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
 								params, query_env, dest, qc);
+	flush_at_transaction_end(statement);
 	if (expire)
 		expire_after_utility(statement);
 	if (is_discard_all)
