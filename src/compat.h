@@ -61,6 +61,14 @@
 #endif
 
 /*
+ * 18 split commands/explain.h.
+ */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
+/*
  * 18 dropped the argument execute_once of ExecutorRun and of its hook.
  */
 #if PG_VERSION_NUM >= 180000

@@ -302,8 +302,8 @@ has_only_targets_and_sort(SelectStmt *select)
 		select->withClause == NULL;
 }
 
-static bool
-is_one_expression(Node *stmt)
+bool
+fragment_is_expression(Node *stmt)
 {
 	SelectStmt *select = (SelectStmt *) stmt;
 	ResTarget  *target;
@@ -371,7 +371,7 @@ is_what_it_says(Model *model, FragmentKind kind, const char *text)
 	switch (kind)
 	{
 		case FRAGMENT_FILTER:
-			return is_one_expression(raw->stmt);
+			return fragment_is_expression(raw->stmt);
 		case FRAGMENT_ORDER_BY:
 			return is_sort_list(raw->stmt);
 		case FRAGMENT_SET:

@@ -110,6 +110,9 @@ extern char *fragment_number_params(Composition *composition,
 extern void fragment_check(Composition *composition, Fragment *fragment,
 						   const char *text);
 
+/* Is it what a parse as RAW_PARSE_PLPGSQL_EXPR gives for one expression? */
+extern bool fragment_is_expression(Node *stmt);
+
 /*
  * For error callbacks: makes a position in the statement (1-based, in
  * characters) one in the user's fragment.

@@ -40,6 +40,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -50,6 +51,7 @@
 
 static ExecutorStart_hook_type previous_executor_start = NULL;
 static ExecutorFinish_hook_type previous_executor_finish = NULL;
+static ExecutorEnd_hook_type previous_executor_end = NULL;
 static ProcessUtility_hook_type previous_process_utility = NULL;
 
 /*
@@ -108,6 +110,21 @@ is_own_statement(QueryDesc *query_desc)
 		query_desc->dest->rDestroy == own_destroy;
 }
 
+const OwnStatementObserver *own_statement_observer = NULL;
+
+/* Every generated statement is shown at DEBUG1. */
+static void
+own_statement_show(SPIPlanPtr plan)
+{
+	List	   *sources;
+
+	if (!message_level_is_interesting(DEBUG1))
+		return;
+	sources = SPI_plan_get_plan_sources(plan);
+	ereport(DEBUG1,
+			(errmsg_internal("%s", ((CachedPlanSource *) linitial(sources))->query_string)));
+}
+
 uint64
 own_statement_execute(SPIPlanPtr plan, Datum *values, const char *nulls,
 					  DestReceiver *dest)
@@ -134,6 +151,7 @@ own_statement_execute(SPIPlanPtr plan, Datum *values, const char *nulls,
 		}
 	}
 	options.dest = &receiver.pub;
+	own_statement_show(plan);
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s",
@@ -289,6 +307,8 @@ orm_executor_start(QueryDesc *query_desc, int eflags)
 		commit_flush_arm();
 		flush_before(query_desc, eflags);
 	}
+	if (own_statement_observer != NULL && is_own_statement(query_desc))
+		own_statement_observer->started(query_desc);
 	if (previous_executor_start)
 		previous_executor_start(query_desc, eflags);
 	else
@@ -340,6 +360,17 @@ orm_executor_finish(QueryDesc *query_desc)
 		previous_executor_finish(query_desc);
 	else
 		standard_ExecutorFinish(query_desc);
+}
+
+static void
+orm_executor_end(QueryDesc *query_desc)
+{
+	if (own_statement_observer != NULL && is_own_statement(query_desc))
+		own_statement_observer->ended(query_desc);
+	if (previous_executor_end)
+		previous_executor_end(query_desc);
+	else
+		standard_ExecutorEnd(query_desc);
 }
 
 /* ------------------------------------------------------------------------
@@ -483,6 +514,8 @@ autoflush_init(void)
 	ExecutorStart_hook = orm_executor_start;
 	previous_executor_finish = ExecutorFinish_hook;
 	ExecutorFinish_hook = orm_executor_finish;
+	previous_executor_end = ExecutorEnd_hook;
+	ExecutorEnd_hook = orm_executor_end;
 	previous_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = orm_process_utility;
 	CacheRegisterSyscacheCallback(PROCOID, own_functions_invalidate, (Datum) 0);

@@ -15,6 +15,7 @@
 #define PG_ORM_SESSION_H
 
 #include "access/htup.h"
+#include "executor/execdesc.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "tcop/dest.h"
@@ -146,6 +147,20 @@ extern void sessions_expire_model(Oid relid, Session *except);
  */
 extern uint64 own_statement_execute(SPIPlanPtr plan, Datum *values,
 									const char *nulls, DestReceiver *dest);
+
+/*
+ * Who wants to see pg_orm's own statements: started is called before the
+ * executor starts, so that it may ask for instrumentation, ended before the
+ * plan's state is gone.  Whoever sets it sees to it that it is unset again,
+ * on error too.
+ */
+typedef struct OwnStatementObserver
+{
+	void		(*started) (QueryDesc *query_desc);
+	void		(*ended) (QueryDesc *query_desc);
+} OwnStatementObserver;
+
+extern const OwnStatementObserver *own_statement_observer;
 
 /* ------------------------------------------------------------------------
  * in row.c: documents and rows

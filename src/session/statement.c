@@ -111,7 +111,6 @@ statement_prepare(Model *model, StatementKey key, int nargs, Oid *argtypes,
 	char	   *text = make_text(model, key.columns);
 	SPIPlanPtr	plan;
 
-	ereport(DEBUG1, (errmsg_internal("%s", text)));
 	/* rows come as one array: a generic plan suits any number of them */
 	plan = SPI_prepare_cursor(text, nargs, argtypes, CURSOR_OPT_GENERIC_PLAN);
 	if (plan == NULL)
