@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/tupdesc.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -34,6 +35,8 @@
 #if PG_VERSION_NUM >= 160000
 #define compat_class_ownercheck(relid, role) \
 	object_ownercheck(RelationRelationId, (relid), (role))
+#define compat_database_ownercheck(dbid, role) \
+	object_ownercheck(DatabaseRelationId, (dbid), (role))
 #define compat_namespace_aclcheck(nspid, role, mode) \
 	object_aclcheck(NamespaceRelationId, (nspid), (role), (mode))
 #define compat_proc_aclcheck(procid, role, mode) \
@@ -43,6 +46,8 @@
 #else
 #define compat_class_ownercheck(relid, role) \
 	pg_class_ownercheck((relid), (role))
+#define compat_database_ownercheck(dbid, role) \
+	pg_database_ownercheck((dbid), (role))
 #define compat_namespace_aclcheck(nspid, role, mode) \
 	pg_namespace_aclcheck((nspid), (role), (mode))
 #define compat_proc_aclcheck(procid, role, mode) \

@@ -630,7 +630,7 @@ orm_create_all(PG_FUNCTION_ARGS)
 	int			nest_level = enter_schema(schema_name);
 	List	   *relids = create_tables(tables_to_create(defs, checkfirst));
 
-	relationships_bind_pending();
+	relationships_bind_pending(false);
 	check_targets(defs);
 	AtEOXact_GUC(true, nest_level);
 	return_regclasses(fcinfo, relids);
@@ -723,11 +723,13 @@ model_unbind(ModelDef *def)
 					" OR secondary_relation OPERATOR(pg_catalog.=) $2)",
 					2, params);
 	params[1] = catalog_name(relation_owner(def->relid));
+	params[2] = catalog_name(get_namespace_name(get_rel_namespace(def->relid)));
 	catalog_execute("UPDATE orm.model_def SET relation = NULL,"
-					" primary_key = NULL, owner = $2, version_column ="
+					" primary_key = NULL, owner = $2, schema_name = $3,"
+					" version_column ="
 					" (declaration OPERATOR(pg_catalog.->>)"
 					" 'version_column')::pg_catalog.name"
-					" WHERE class OPERATOR(pg_catalog.=) $1", 2, params);
+					" WHERE class OPERATOR(pg_catalog.=) $1", 3, params);
 }
 
 static List *

@@ -483,6 +483,6 @@ orm_declare(PG_FUNCTION_ARGS)
 	foreach(lc, relationships)
 		relationship_insert(lfirst(lc));
 	if (OidIsValid(relid))
-		relationships_bind_pending();
+		relationships_bind_pending(false);
 	PG_RETURN_VOID();
 }

@@ -148,8 +148,14 @@ extern void relationship_insert(RelationshipDef *def);
 
 extern void relationship_missing_secondary(RelationshipDef *def);
 
-/* Binds the rows whose tables exist by now. */
-extern void relationships_bind_pending(void);
+/*
+ * Binds the rows whose tables exist by now: those of the present user's
+ * tables, or everybody's.
+ */
+extern void relationships_bind_pending(bool everybodys);
+
+/* Takes a row's columns anew from its foreign-key constraints. */
+extern void relationship_repair(RelationshipDef *def);
 
 /* ------------------------------------------------------------------------
  * in map.c

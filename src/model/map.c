@@ -222,7 +222,7 @@ orm_map(PG_FUNCTION_ARGS)
 	model_map(PG_GETARG_OID(0), text_argument(fcinfo, 1),
 			  PG_ARGISNULL(2) ? NULL : NameStr(*PG_GETARG_NAME(2)),
 			  strings_argument(fcinfo, 3));
-	relationships_bind_pending();
+	relationships_bind_pending(false);
 	PG_RETURN_VOID();
 }
 

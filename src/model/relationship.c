@@ -805,7 +805,7 @@ relationship_insert(RelationshipDef *def)
 }
 
 void
-relationships_bind_pending(void)
+relationships_bind_pending(bool everybodys)
 {
 	ListCell   *lc;
 
@@ -819,7 +819,8 @@ relationships_bind_pending(void)
 			continue;
 		owner = model_def_by_class(def->class_name);
 		if (owner == NULL || !OidIsValid(owner->relid) ||
-			!compat_class_ownercheck(owner->relid, GetUserId()))
+			!(everybodys ||
+			  compat_class_ownercheck(owner->relid, GetUserId())))
 			continue;
 		target = find_target(def, owner);
 		if (!is_complete(def, owner, target))
@@ -827,4 +828,76 @@ relationships_bind_pending(void)
 		relationship_bind(def, owner, target);
 		update_binding(def);
 	}
+}
+
+/* ------------------------------------------------------------------------
+ * repair
+ * ------------------------------------------------------------------------
+ */
+
+/* The foreign key of that name, or NULL. */
+static ForeignKey *
+key_by_name(Oid from, Oid to, const char *name)
+{
+	ListCell   *lc;
+
+	if (name == NULL || !OidIsValid(from) || !OidIsValid(to))
+		return NULL;
+	foreach(lc, foreign_keys_between(from, to))
+	{
+		ForeignKey *fk = lfirst(lc);
+
+		if (strcmp(fk->name, name) == 0)
+			return fk;
+	}
+	return NULL;
+}
+
+static bool
+repair_direct(RelationshipDef *def, Oid owner, Oid target)
+{
+	bool		many_to_one = def->direction == RELATIONSHIP_MANY_TO_ONE;
+	ForeignKey *fk = many_to_one ?
+		key_by_name(owner, target, def->constraint_name) :
+		key_by_name(target, owner, def->constraint_name);
+
+	if (fk == NULL)
+		return false;
+	def->local_columns = many_to_one ? fk->columns : fk->referenced;
+	def->remote_columns = many_to_one ? fk->referenced : fk->columns;
+	return true;
+}
+
+static bool
+repair_secondary(RelationshipDef *def, Oid owner, Oid target)
+{
+	ForeignKey *near = key_by_name(def->secondary_relation, owner,
+								   def->constraint_name);
+	ForeignKey *far = key_by_name(def->secondary_relation, target,
+								  def->secondary_constraint);
+
+	if (near == NULL || far == NULL)
+		return false;
+	def->local_columns = near->referenced;
+	def->secondary_local = near->columns;
+	def->remote_columns = far->referenced;
+	def->secondary_remote = far->columns;
+	return true;
+}
+
+/* Columns that were renamed unseen are those of the constraints. */
+void
+relationship_repair(RelationshipDef *def)
+{
+	ModelDef   *owner = model_def_by_class(def->class_name);
+	ModelDef   *target = model_def_by_class(def->target);
+	bool		repaired;
+
+	if (!def->bound || owner == NULL || target == NULL)
+		return;
+	repaired = def->direction == RELATIONSHIP_MANY_TO_MANY ?
+		repair_secondary(def, owner->relid, target->relid) :
+		repair_direct(def, owner->relid, target->relid);
+	if (repaired)
+		update_binding(def);
 }
