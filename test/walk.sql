@@ -2,8 +2,8 @@
 -- 一、models
 --
 CREATE EXTENSION pg_orm_tutorial CASCADE;        -- models.py and init_db(): six classes, six tables
-SELECT * FROM orm.models ORDER BY 1;
-SELECT * FROM orm.relationships ORDER BY 1, 2;
+SELECT class, relation, primary_key, extension FROM orm.models ORDER BY class;
+SELECT class, name, target, direction, reverse FROM orm.relationships ORDER BY class, name;
 
 --
 -- 二、增删改查

@@ -37,7 +37,8 @@ first.autocommit = second.autocommit = True
 a.execute("CALL orm.begin('web/1')")
 rows(a, 'SELECT id FROM orm.add(NULL::hobby, %s)', Json({'id': 3}))
 a.execute('CALL orm.commit()')
-same(rows(b, "SELECT current_setting('orm.session')"), [('main',)],
+rows(b, 'SELECT id FROM orm.add(NULL::girl, %s)', Json({'name': 'g'}))
+same(rows(b, 'SELECT count(*) FROM orm.session_objects'), [(0,)],
      'the session of orm.begin(name) ends with its transaction')
 same(rows(b, 'SELECT id FROM hobby ORDER BY id'), [(1,), (3,)],
      'and its objects are committed')
