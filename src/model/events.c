@@ -161,26 +161,15 @@ relid_of_class(const char *class_name)
 }
 
 static bool
-has_name(List *names, const char *name)
-{
-	ListCell   *lc;
-
-	foreach(lc, names)
-		if (same(lfirst(lc), name))
-			return true;
-	return false;
-}
-
-static bool
 uses_column(RelationshipDef *def, Oid relid, const char *column)
 {
 	if (def->secondary_relation == relid &&
-		(has_name(def->secondary_local, column) ||
-		 has_name(def->secondary_remote, column)))
+		(names_contain(def->secondary_local, column) ||
+		 names_contain(def->secondary_remote, column)))
 		return true;
-	return (has_name(def->local_columns, column) &&
+	return (names_contain(def->local_columns, column) &&
 			relid_of_class(def->class_name) == relid) ||
-		(has_name(def->remote_columns, column) &&
+		(names_contain(def->remote_columns, column) &&
 		 relid_of_class(def->target) == relid);
 }
 

@@ -130,6 +130,13 @@ extern List *strings_of_array(Datum array);
 /* Attribute numbers of named columns, or NULL if one of them is missing. */
 extern AttrNumber *attnums_of_names(Oid relid, List *names);
 
+/* The columns of a row of pg_constraint, of its column conkey or confkey. */
+extern List *constraint_columns(Oid relid, HeapTuple tuple,
+								TupleDesc tupdesc, int column);
+
+/* Is the name in a List of char *? */
+extern bool names_contain(List *names, const char *name);
+
 /* The parts of "a.b.c" or "\"A\".b": List of char *. */
 extern List *split_name(const char *name);
 

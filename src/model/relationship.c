@@ -163,8 +163,9 @@ cascade_bits(const char *cascade, bool viewonly)
  * ------------------------------------------------------------------------
  */
 
-static List *
-column_names_of(Oid relid, HeapTuple tuple, TupleDesc tupdesc, int column)
+List *
+constraint_columns(Oid relid, HeapTuple tuple, TupleDesc tupdesc,
+				   int column)
 {
 	bool		isnull;
 	Datum		datum = heap_getattr(tuple, column, tupdesc, &isnull);
@@ -202,9 +203,9 @@ foreign_keys_between(Oid from, Oid to)
 		fk = palloc0(sizeof(ForeignKey));
 		fk->name = pstrdup(NameStr(con->conname));
 		fk->from = from;
-		fk->columns = column_names_of(from, tuple, tupdesc,
+		fk->columns = constraint_columns(from, tuple, tupdesc,
 									  Anum_pg_constraint_conkey);
-		fk->referenced = column_names_of(to, tuple, tupdesc,
+		fk->referenced = constraint_columns(to, tuple, tupdesc,
 										 Anum_pg_constraint_confkey);
 		result = lappend(result, fk);
 	}
@@ -213,8 +214,8 @@ foreign_keys_between(Oid from, Oid to)
 	return result;
 }
 
-static bool
-list_has(List *names, const char *name)
+bool
+names_contain(List *names, const char *name)
 {
 	ListCell   *lc;
 
@@ -232,7 +233,7 @@ same_columns(List *a, List *b)
 	if (list_length(a) != list_length(b))
 		return false;
 	foreach(lc, a)
-		if (!list_has(b, lfirst(lc)))
+		if (!names_contain(b, lfirst(lc)))
 			return false;
 	return true;
 }
@@ -250,8 +251,8 @@ names_columns(List *written, Oid relid, List *columns)
 	if (list_length(written) != list_length(columns))
 		return false;
 	foreach(lc, columns)
-		if (!list_has(written, lfirst(lc)) &&
-			!list_has(written, psprintf("%s.%s", relname,
+		if (!names_contain(written, lfirst(lc)) &&
+			!names_contain(written, psprintf("%s.%s", relname,
 										(char *) lfirst(lc))))
 			return false;
 	return true;
@@ -607,6 +608,11 @@ check_name_free(ModelDef *model, const char *name, RelationshipDef *checked)
 {
 	ListCell   *lc;
 
+	/* its navigation function has the same name */
+	if (name[0] == '\0' || strlen(name) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("invalid relationship name \"%s\"", name)));
 	if (OidIsValid(model->relid) &&
 		get_attnum(model->relid, name) != InvalidAttrNumber)
 		name_taken(model, name, "column", ERRCODE_DUPLICATE_COLUMN);
