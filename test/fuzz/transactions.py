@@ -16,14 +16,20 @@ import psycopg2
 SETUP = """
 SET client_min_messages = error;
 SET orm.autoflush = off;
+SET fuzz.at_commit = off;
 DROP EXTENSION IF EXISTS pg_orm CASCADE;
 DROP TABLE IF EXISTS item;
 CREATE EXTENSION pg_orm;
 CREATE TABLE item (id int PRIMARY KEY, label text);
 SELECT orm.map('item');
--- subtransactions, and calls that must be refused, within each flush
+-- Subtransactions, and calls that must be refused, within each flush; but not
+-- at COMMIT, where an assertion of PostgreSQL 15 does not expect an error to
+-- be caught (deferred triggers meet the same).
 CREATE OR REPLACE FUNCTION item_trigger() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
+        IF current_setting('fuzz.at_commit') THEN
+            RETURN NEW;
+        END IF;
         BEGIN
             PERFORM 1 / (NEW.id % 2);
         EXCEPTION WHEN division_by_zero THEN NULL;
@@ -45,6 +51,10 @@ ALL_SAVEPOINTS = SAVEPOINTS + ["main", "main.1", "a", "a.1", "b.1"]
 
 class Refused(Exception):
     """An expected error; its text is the SQLSTATE."""
+
+
+class Ended(Refused):
+    """An expected error that has ended the transaction."""
 
 
 class Savepoint:
@@ -189,8 +199,13 @@ class Model:
         self.touch()
 
     def commit_block(self, _):
-        if self.owner is not None:
+        if self.owner is None:
+            return
+        try:
             self.end_block(not self.failed)
+        except Refused as error:
+            self.end_block(False)
+            raise Ended(error)
 
     def rollback_block(self, _):
         if self.owner is not None:
@@ -340,6 +355,8 @@ class Generator:
                 action == "savepoint" and self.random.random() < 0.2)
             name = self.random.choice(ALL_SAVEPOINTS if ours else SAVEPOINTS)
             return action, name, f'{command} "{name}"'
+        if action == "commit_block":
+            return action, None, self.commit_statement()
         if action.endswith("_block"):
             return action, None, action[:-len("_block")].upper()
         if action == "fail":
@@ -349,6 +366,11 @@ class Generator:
         if action in ("add", "duplicate", "insert"):
             return self.make_row(action)
         return action, None, f"CALL orm.{action}()"
+
+    def commit_statement(self):
+        if self.model.owner is None or self.model.failed:
+            return "COMMIT"
+        return ["SET fuzz.at_commit = on", "COMMIT", "SET fuzz.at_commit = off"]
 
     def make_row(self, action):
         self.last += 1
@@ -361,7 +383,9 @@ class Generator:
 
 
 def execute(cursor, sql):
-    """The SQLSTATE of the statement, or None."""
+    """The SQLSTATE of the statement, or None; of several, of the last bad one."""
+    if isinstance(sql, list):
+        return ([None] + [state for state in [execute(cursor, s) for s in sql] if state])[-1]
     try:
         cursor.execute(sql)
     except psycopg2.Error as error:
@@ -401,6 +425,8 @@ def main(dsn, seed, steps):
         before, expected = copy.deepcopy(vars(model)), None
         try:
             model.run(action, argument)
+        except Ended as error:
+            expected = str(error)
         except Refused as error:
             expected = str(error)
             vars(model).update(before)
