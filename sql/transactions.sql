@@ -239,6 +239,13 @@ ROLLBACK TO x;
 :list
 :labels
 ROLLBACK;
+BEGIN;
+CALL orm.begin_nested();
+CALL orm.begin();
+CALL orm.begin_nested();
+CALL orm.close();
+CALL orm.commit_nested();
+COMMIT;
 
 --
 -- A savepoint that was rolled back stands on, spent, and is used again: the

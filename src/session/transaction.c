@@ -488,11 +488,30 @@ transaction_rollback(Session *session)
 		session_discard_pending(session);
 }
 
+/*
+ * The session is gone with its objects; or empty, if it has savepoints from
+ * before its begin.
+ */
+static void
+forget_session(Session *session)
+{
+	for (Frame *frame = frames; frame != NULL; frame = frame->below)
+	{
+		if (frame->session == session)
+		{
+			identity_map_unlink_versions(session);
+			identity_map_reset(session);
+			return;
+		}
+	}
+	session_drop(session);
+}
+
 static void
 transaction_close(Session *session)
 {
 	if (!transaction_undo(session, ENDING_CLOSE))
-		session_drop(session);
+		forget_session(session);
 }
 
 /* ------------------------------------------------------------------------
@@ -550,7 +569,7 @@ level_restarted(Frame *frame)
 		return;					/* the client's own ROLLBACK TO */
 	frame_spend(frame);
 	if (ending == ENDING_CLOSE)
-		session_drop(session);
+		forget_session(session);
 }
 
 static void
@@ -603,7 +622,7 @@ transaction_xact_event(XactEvent event)
 
 		frame_pop();
 		if (close && session != NULL)
-			session_drop(session);
+			forget_session(session);
 	}
 	client_call_xact_end();
 }
