@@ -8,8 +8,11 @@ PARTS = \
 	pg_orm \
 	model/catalog \
 	model/metadata \
+	model/build \
+	model/lookup \
 	model/key \
 	model/sql_text \
+	model/bind \
 	model/relationship \
 	model/fragment \
 	model/check \
@@ -17,6 +20,7 @@ PARTS = \
 	model/association \
 	model/declare \
 	model/create_all \
+	model/drop_all \
 	model/map \
 	model/automap \
 	model/diagram \

@@ -117,4 +117,19 @@ extern TableDecl *declaration_read(const char *class_name);
 /* Ties a declared class to a table that exists. */
 extern void model_bind(TableDecl *table, Oid relid);
 
+/*
+ * The declared classes of a schema that create_all and drop_all mean: those
+ * of the present user, and of the extension whose script is running.
+ */
+extern List *declared_defs(const char *schema_name);
+
+/* The name of a relation's owner, or NULL if the relation is gone. */
+extern char *relation_owner(Oid relid);
+
+/* Runs a statement as the present user. */
+extern void run_statement(const char *sql);
+
+/* The first argument of create_all and drop_all. */
+extern char *schema_argument(FunctionCallInfo fcinfo);
+
 #endif							/* PG_ORM_MODEL_DECLARATION_H */

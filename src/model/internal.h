@@ -123,7 +123,24 @@ extern void catalog_check_extension(const char *class_name,
 extern List *strings_of_array(Datum array);
 
 /* ------------------------------------------------------------------------
- * in relationship.c
+ * in metadata.c, build.c and lookup.c
+ * ------------------------------------------------------------------------
+ */
+
+/* The newest model of a relation, or NULL if it is not mapped. */
+extern Model *metadata_model(Oid relid);
+
+/* From now on changes of the relation invalidate what depends on it. */
+extern void metadata_watch(Oid relid);
+
+/* Builds a model below the current memory context, or NULL. */
+extern Model *model_build(Oid relid);
+
+/* Forgets the names of classes and tables: safe in a callback. */
+extern void directory_reset(void);
+
+/* ------------------------------------------------------------------------
+ * in bind.c
  * ------------------------------------------------------------------------
  */
 
@@ -140,20 +157,36 @@ extern bool names_contain(List *names, const char *name);
 /* The parts of "a.b.c" or "\"A\".b": List of char *. */
 extern List *split_name(const char *name);
 
-/* CASCADE_ bits of a cascade option; raises 22023 for an unknown word. */
-extern int	cascade_bits(const char *cascade, bool viewonly);
-
 /*
  * Finds the foreign keys of a declared relationship between two relations
  * and fills the bound part of def.  Raises 42830 or 42725.
  */
-extern void relationship_bind(RelationshipDef *def, ModelDef *owner,
-							  ModelDef *target);
+extern void relationship_find_keys(RelationshipDef *def, ModelDef *owner,
+								   ModelDef *target);
+
+/*
+ * Takes the columns of a bound row anew from the constraints of the recorded
+ * names; false if those are not there.
+ */
+extern bool relationship_find_columns(RelationshipDef *def, Oid owner,
+									  Oid target);
+
+/* The secondary table, or InvalidOid. */
+extern Oid	find_secondary(RelationshipDef *def, ModelDef *owner);
+
+/* Raises 42P01: there is no such secondary table. */
+extern void relationship_missing_secondary(RelationshipDef *def);
+
+/* ------------------------------------------------------------------------
+ * in relationship.c
+ * ------------------------------------------------------------------------
+ */
+
+/* CASCADE_ bits of a cascade option; raises 22023 for an unknown word. */
+extern int	cascade_bits(const char *cascade, bool viewonly);
 
 /* Checks the names, then writes a new row, bound if both tables exist. */
 extern void relationship_insert(RelationshipDef *def);
-
-extern void relationship_missing_secondary(RelationshipDef *def);
 
 /*
  * Binds the rows whose tables exist by now: those of the present user's
