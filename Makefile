@@ -40,6 +40,9 @@ PARTS = \
 	session/load \
 	session/unit_of_work \
 	session/flush \
+	session/flush_order \
+	session/flush_batch \
+	session/flush_sql \
 	session/autoflush \
 	session/client_call \
 	session/transaction \

@@ -213,6 +213,18 @@ extern char *model_key_to_text(Model *model, const Datum *values);
 /* An operator as "OPERATOR(schema.=)", palloc'd. */
 extern char *operator_sql(Oid operator);
 
+/*
+ * Equality of two types that stand in a foreign key or the like;
+ * undefined_function (42883) if there is none.
+ */
+extern Oid	types_equality_operator(Oid left, Oid right);
+
+/* "l.a OPERATOR(schema.=) r.b", palloc'd. */
+extern char *column_equality_sql(Model *left, const char *left_alias,
+								 AttrNumber left_attnum, Model *right,
+								 const char *right_alias,
+								 AttrNumber right_attnum);
+
 /* The class as it may stand in a comment of generated SQL, palloc'd. */
 extern char *class_comment(Model *model);
 

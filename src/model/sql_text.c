@@ -9,10 +9,13 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "catalog/pg_operator.h"
+#include "parser/parse_coerce.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 
 #include "model/model.h"
 
@@ -39,6 +42,50 @@ column_sql(Model *model, AttrNumber attnum)
 {
 	return quote_identifier(NameStr(TupleDescAttr(model->tupdesc,
 												  attnum - 1)->attname));
+}
+
+/*
+ * Equality of two types that stand in a foreign key or the like, from the
+ * left one's default B-tree family; undefined_function if there is none.
+ */
+Oid
+types_equality_operator(Oid left, Oid right)
+{
+	Oid			left_base = getBaseType(left);
+	Oid			right_base = getBaseType(right);
+	TypeCacheEntry *type = lookup_type_cache(left_base, TYPECACHE_EQ_OPR |
+											 TYPECACHE_BTREE_OPFAMILY);
+	Oid			operator = InvalidOid;
+
+	if (left_base != right_base && OidIsValid(type->btree_opf))
+		operator = get_opfamily_member(type->btree_opf, left_base, right_base,
+									   BTEqualStrategyNumber);
+	if (!OidIsValid(operator) &&
+		(left_base == right_base ||
+		 can_coerce_type(1, &right_base, &left_base, COERCION_IMPLICIT)))
+		operator = type->eq_opr;
+	if (!OidIsValid(operator))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("there is no equality of types %s and %s",
+						format_type_be(left), format_type_be(right))));
+	return operator;
+}
+
+/* "l.a = r.b" */
+char *
+column_equality_sql(Model *left, const char *left_alias, AttrNumber left_attnum,
+					Model *right, const char *right_alias,
+					AttrNumber right_attnum)
+{
+	Oid			left_type = TupleDescAttr(left->tupdesc,
+										  left_attnum - 1)->atttypid;
+	Oid			right_type = TupleDescAttr(right->tupdesc,
+										   right_attnum - 1)->atttypid;
+
+	return psprintf("%s.%s %s %s.%s", left_alias, column_sql(left, left_attnum),
+					operator_sql(types_equality_operator(left_type, right_type)),
+					right_alias, column_sql(right, right_attnum));
 }
 
 /* A class may have any name, also one that would end a comment. */

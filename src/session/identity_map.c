@@ -355,7 +355,8 @@ session_find(Session *session, Model *model, const Datum *key)
 
 		if (object->top->key == identity &&
 			object->top->state != OBJECT_GONE &&
-			object->model_objects->relid == model->relid &&
+			object->model_objects->key.relid == model->relid &&
+			object->model_objects->key.association == model->association &&
 			object->userid == userid &&
 			object->row_security == row_security &&
 			model_key_equal(model, identity->values, key))
@@ -431,6 +432,7 @@ model_objects_revalidate(ModelObjects *entry, Model *model)
 ModelObjects *
 model_objects(Session *session, Model *model)
 {
+	ModelObjectsKey key;
 	ModelObjects *entry;
 	bool		found;
 
@@ -438,15 +440,19 @@ model_objects(Session *session, Model *model)
 	{
 		HASHCTL		control = {0};
 
-		control.keysize = sizeof(Oid);
+		control.keysize = sizeof(ModelObjectsKey);
 		control.entrysize = sizeof(ModelObjects);
 		control.hcxt = session->objects_context;
 		session->models = hash_create("pg_orm objects by model", 16, &control,
 									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	entry = hash_search(session->models, &model->relid, HASH_ENTER, &found);
+	memset(&key, 0, sizeof(key));
+	key.relid = model->relid;
+	key.association = model->association;
+	entry = hash_search(session->models, &key, HASH_ENTER, &found);
 	if (!found)
 	{
+		entry->owner = InvalidOid;
 		entry->invalidated = true;
 		entry->tupdesc = NULL;
 		entry->count = 0;
@@ -464,24 +470,30 @@ model_objects(Session *session, Model *model)
 void
 identity_map_invalidate(Session *session, Oid relid)
 {
+	HASH_SEQ_STATUS scan;
 	ModelObjects *entry;
 
 	if (session->models == NULL)
 		return;
-	if (OidIsValid(relid))
+	hash_seq_init(&scan, session->models);
+	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		entry = hash_search(session->models, &relid, HASH_FIND, NULL);
-		if (entry != NULL)
+		if (!OidIsValid(relid) || entry->key.relid == relid)
 			entry->invalidated = true;
 	}
-	else
-	{
-		HASH_SEQ_STATUS scan;
+}
 
-		hash_seq_init(&scan, session->models);
-		while ((entry = hash_seq_search(&scan)) != NULL)
-			entry->invalidated = true;
-	}
+Model *
+objects_model(ModelObjects *entry)
+{
+	Model	   *model;
+
+	if (!entry->key.association)
+		return model_by_relid(entry->key.relid, false);
+	model = model_by_relid(entry->owner, false);
+	return relationship_association(model_relationship(model,
+													   NameStr(entry->relationship),
+													   false));
 }
 
 /* ------------------------------------------------------------------------
@@ -598,6 +610,23 @@ object_used(Object *object)
 		dlist_delete(&object->lru_node);
 		dlist_push_tail(&object->session->clean, &object->lru_node);
 	}
+}
+
+void
+object_leave(Object *object)
+{
+	ObjectVersion *version = object_touch(object);
+
+	if (version->below == NULL)
+	{
+		object_free(object);
+		return;
+	}
+	version->state = OBJECT_GONE;
+	version->marked_deleted = false;
+	version_set_changed(version, NULL, NULL);
+	version_set_stored(version, NULL);
+	object_refile(object);
 }
 
 HeapTuple
@@ -744,7 +773,7 @@ session_take_row(Session *session, Model *model, TupleTableSlot *slot,
 void
 object_synchronize(Object *object, HeapTuple row, Bitmapset *set_columns)
 {
-	Model	   *model = model_by_relid(object->model_objects->relid, false);
+	Model	   *model = objects_model(object->model_objects);
 	ObjectVersion *version = object_touch(object);
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 

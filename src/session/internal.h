@@ -62,6 +62,7 @@ typedef struct ObjectVersion
 	IdentityKey *key;			/* NULL: pending without a key as yet */
 	ObjectState state;
 	bool		marked_deleted; /* by orm.delete, not yet flushed */
+	AttrNumber	orphan_attnum;	/* deleted if this is NULL at the flush, or 0 */
 	HeapTuple	stored;			/* as stored; NULL if pending or expired */
 	TransactionId xmin;			/* of the stored row; 0 if not known */
 	bool		rewritten;		/* by a bulk statement, so xmin is older */
@@ -71,9 +72,17 @@ typedef struct ObjectVersion
 } ObjectVersion;
 
 /* The objects of one model in one session. */
+typedef struct ModelObjectsKey
+{
+	Oid			relid;
+	bool		association;	/* the links of a secondary table */
+} ModelObjectsKey;
+
 typedef struct ModelObjects
 {
-	Oid			relid;			/* hash key */
+	ModelObjectsKey key;		/* hash key */
+	Oid			owner;			/* of the relationship that has the links */
+	NameData	relationship;	/* its name */
 	bool		invalidated;	/* a relcache invalidation came */
 	TupleDesc	tupdesc;		/* that the rows were formed with, counted */
 	dlist_head	objects;		/* Object.model_node */
@@ -164,11 +173,20 @@ extern void identity_map_subxact(SubXactEvent event, SubTransactionId my_subid,
 extern void identity_map_invalidate(Session *session, Oid relid);
 
 extern ModelObjects *model_objects(Session *session, Model *model);
+
+/* The model of the objects, as it is now. */
+extern Model *objects_model(ModelObjects *entry);
 extern Object *object_create(Session *session, Model *model,
 							 const Datum *key, ObjectState state);
 
 /* The version to write to: of the present subtransaction. */
 extern ObjectVersion *object_touch(Object *object);
+
+/*
+ * Takes the object out of the session; it may be freed.  A rollback to before
+ * brings it back.
+ */
+extern void object_leave(Object *object);
 
 /*
  * After a change of the version: files the object in the unflushed list, the
@@ -243,22 +261,36 @@ extern bool row_exists(Model *model, const Datum *key, TransactionId *xmin,
  */
 typedef enum StatementKind
 {
-	STATEMENT_LOAD,
+	STATEMENT_LOAD,				/* one object by its key */
+	STATEMENT_MEMBERS,			/* what a relationship leads to */
 	STATEMENT_INSERT,
 	STATEMENT_UPDATE,
 	STATEMENT_UPDATE_KEY,
+	STATEMENT_RELEASE,			/* NULL in foreign keys, before a DELETE */
+	STATEMENT_LINK,				/* association rows */
+	STATEMENT_UNLINK,
+	STATEMENT_UNLINK_ALL,		/* those of objects that are deleted */
 	STATEMENT_DELETE
 } StatementKind;
 
+/* What a generated statement is about; its text depends on nothing else. */
+typedef struct StatementSubject
+{
+	StatementKind kind;
+	Model	   *model;
+	Bitmapset  *columns;		/* that it names, where that varies */
+	Relationship *relationship; /* of model, or NULL */
+} StatementSubject;
+
+typedef char *(*StatementText) (const StatementSubject *subject);
+
 /*
- * The kept plan for a kind of statement on a model, with the columns it is
- * about; the text is made by make_text when there is none or when metadata
- * has changed.
+ * The kept plan of a statement; its text is made when there is none yet, or
+ * when metadata has changed.
  */
-extern SPIPlanPtr statement_plan(Model *model, StatementKind kind,
-								 Bitmapset *columns, int nargs, Oid *argtypes,
-								 char *(*make_text) (Model *model,
-													 Bitmapset *columns));
+extern SPIPlanPtr statement_plan(const StatementSubject *subject,
+								 int nargs, Oid *argtypes,
+								 StatementText make_text);
 extern void statements_xact_end(void);
 
 /* ------------------------------------------------------------------------

@@ -43,8 +43,9 @@ load_receive(TupleTableSlot *slot, DestReceiver *self)
 }
 
 static char *
-load_sql(Model *model, Bitmapset *columns)
+load_sql(const StatementSubject *subject)
 {
+	Model	   *model = subject->model;
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -64,6 +65,7 @@ load_execute(LoadReceiver *receiver, const Datum *key)
 	Model	   *model = receiver->model;
 	Oid		   *argtypes = palloc(model->nkeys * sizeof(Oid));
 	Datum	   *values = palloc(model->nkeys * sizeof(Datum));
+	StatementSubject subject = {.kind = STATEMENT_LOAD,.model = model};
 	SPIPlanPtr	plan;
 
 	receiver->pub = *None_Receiver;
@@ -74,8 +76,7 @@ load_execute(LoadReceiver *receiver, const Datum *key)
 		values[i] = key[i];
 	}
 	SPI_connect();
-	plan = statement_plan(model, STATEMENT_LOAD, NULL, model->nkeys, argtypes,
-						  load_sql);
+	plan = statement_plan(&subject, model->nkeys, argtypes, load_sql);
 	own_statement_execute(plan, values, NULL, &receiver->pub);
 	SPI_finish();
 }

@@ -346,7 +346,8 @@ orm_expunge(PG_FUNCTION_ARGS)
 static void
 expire_visit(Object *object, void *arg)
 {
-	if (object->top->state != OBJECT_PERSISTENT)
+	if (object->top->state != OBJECT_PERSISTENT ||
+		object->model_objects->key.association)
 		return;
 	object_discard_changes(object);
 	object_expire_values(object);
@@ -428,7 +429,8 @@ static void
 session_objects_visit(Object *object, void *arg)
 {
 	ReturnSetInfo *rsinfo = arg;
-	Model	   *model = model_by_relid(object->model_objects->relid, true);
+	Model	   *model = object->model_objects->key.association ? NULL :
+	model_by_relid(object->model_objects->key.relid, true);
 	Datum		values[5];
 	bool		nulls[5] = {0};
 

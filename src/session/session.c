@@ -244,7 +244,7 @@ session_expire_visit(Session *session, void *arg)
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
 		if (!OidIsValid(argument->relid) || entry->indirect ||
-			entry->relid == argument->relid)
+			entry->key.relid == argument->relid)
 			model_objects_expire(entry, except);
 	}
 }

@@ -25,6 +25,7 @@ typedef struct StatementKey
 	Oid			relid;
 	StatementKind kind;
 	Bitmapset  *columns;
+	const char *relationship;	/* its name, or "" */
 } StatementKey;
 
 typedef struct Statement
@@ -38,8 +39,10 @@ typedef struct Statement
 static uint32
 statement_key_hash(StatementKey key)
 {
-	return hash_combine(hash_combine(murmurhash32(key.relid), key.kind),
-						bms_hash_value(key.columns));
+	uint32		hash = hash_combine(murmurhash32(key.relid), key.kind);
+
+	hash = hash_combine(hash, bms_hash_value(key.columns));
+	return hash_combine(hash, string_hash(key.relationship, NAMEDATALEN));
 }
 
 #define SH_PREFIX statement
@@ -49,7 +52,8 @@ statement_key_hash(StatementKey key)
 #define SH_HASH_KEY(table, k) statement_key_hash(k)
 #define SH_EQUAL(table, a, b) ((a).relid == (b).relid && \
 							   (a).kind == (b).kind && \
-							   bms_equal((a).columns, (b).columns))
+							   bms_equal((a).columns, (b).columns) && \
+							   strcmp((a).relationship, (b).relationship) == 0)
 #define SH_SCOPE static inline
 #define SH_DECLARE
 #define SH_DEFINE
@@ -105,10 +109,10 @@ statements_drop_all(void)
 }
 
 static SPIPlanPtr
-statement_prepare(Model *model, StatementKey key, int nargs, Oid *argtypes,
-				  char *(*make_text) (Model *model, Bitmapset *columns))
+statement_prepare(const StatementSubject *subject, int nargs, Oid *argtypes,
+				  StatementText make_text)
 {
-	char	   *text = make_text(model, key.columns);
+	char	   *text = make_text(subject);
 	SPIPlanPtr	plan;
 
 	/* rows come as one array: a generic plan suits any number of them */
@@ -122,11 +126,16 @@ statement_prepare(Model *model, StatementKey key, int nargs, Oid *argtypes,
 }
 
 SPIPlanPtr
-statement_plan(Model *model, StatementKind kind, Bitmapset *columns,
-			   int nargs, Oid *argtypes,
-			   char *(*make_text) (Model *model, Bitmapset *columns))
+statement_plan(const StatementSubject *subject, int nargs, Oid *argtypes,
+			   StatementText make_text)
 {
-	StatementKey key = {model->relid, kind, columns};
+	StatementKey key = {
+		.relid = subject->model->relid,
+		.kind = subject->kind,
+		.columns = subject->columns,
+		.relationship = subject->relationship ?
+		subject->relationship->name : ""
+	};
 	Statement  *entry;
 	SPIPlanPtr	plan;
 	bool		found;
@@ -138,14 +147,15 @@ statement_plan(Model *model, StatementKind kind, Bitmapset *columns,
 	if (entry != NULL && entry->generation == model_generation())
 		return entry->plan;
 
-	plan = statement_prepare(model, key, nargs, argtypes, make_text);
+	plan = statement_prepare(subject, nargs, argtypes, make_text);
 	if (entry == NULL && statements->members >= STATEMENTS_MAX)
 	{
 		statements_drop_all();
 		statements_create();
 	}
 	old = MemoryContextSwitchTo(statements_context);
-	key.columns = bms_copy(columns);
+	key.columns = bms_copy(key.columns);
+	key.relationship = pstrdup(key.relationship);
 	MemoryContextSwitchTo(old);
 	entry = statement_insert(statements, key, &found);
 	if (found)

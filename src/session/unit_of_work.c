@@ -299,15 +299,8 @@ require_not_flushing(Session *session)
 void
 object_expunge(Object *object)
 {
-	ObjectVersion *version;
-
 	require_not_flushing(object->session);
-	version = object_touch(object);
-	version->state = OBJECT_GONE;
-	version->marked_deleted = false;
-	version_set_changed(version, NULL, NULL);
-	version_set_stored(version, NULL);
-	object_refile(object);
+	object_leave(object);
 }
 
 void

@@ -1,0 +1,47 @@
+/*-------------------------------------------------------------------------
+ *
+ * flush.h
+ *	  What the files of a flush share: flush.c finds the batches and their
+ *	  order, flush_batch.c writes one, flush_sql.c has the statements.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_ORM_SESSION_FLUSH_H
+#define PG_ORM_SESSION_FLUSH_H
+
+#include "session/internal.h"
+
+/* Objects of one user and model with one kind of change. */
+typedef struct FlushBatch
+{
+	Session    *session;
+	Model	   *model;
+	StatementKind kind;
+	Bitmapset  *columns;		/* that the statement names */
+	List	   *objects;		/* Object * */
+
+	/* in flush_order.c: columns of foreign keys that cannot be satisfied yet */
+	Bitmapset  *late_columns;	/* to tables written after this one */
+	Bitmapset  *self_columns;	/* to the table itself */
+	Oid			unordered;		/* a late target that may not be NULL */
+} FlushBatch;
+
+/*
+ * The relids of the batches' tables, referenced ones first; fills in the
+ * batches' late columns.
+ */
+extern List *flush_order(List *batches);
+
+/* Writes a batch and marks its objects; returns the number of rows. */
+extern int64 flush_batch(FlushBatch *batch);
+
+/* "INSERT", "UPDATE" or "DELETE" */
+extern const char *flush_kind_text(StatementKind kind);
+
+/* The kept plan of a statement of a flush. */
+extern SPIPlanPtr flush_plan(const StatementSubject *subject);
+
+/* Type of the versions that an UPDATE or DELETE is sent: bigint or xid. */
+extern Oid	flush_version_type(Model *model);
+
+#endif							/* PG_ORM_SESSION_FLUSH_H */

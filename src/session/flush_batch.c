@@ -1,0 +1,555 @@
+/*-------------------------------------------------------------------------
+ *
+ * flush_batch.c
+ *	  Writing one batch of a flush: objects of one model with one kind of
+ *	  change, by one statement (or by several, each of bounded size).
+ *
+ * What the server stored comes back by RETURNING and is matched by key.
+ * Objects are marked only after their statement has returned, since triggers
+ * may begin and end subtransactions meanwhile.  Memory is the SPI procedure's
+ * and goes with it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "session/flush.h"
+
+/* Bytes of rows that one statement is given at most. */
+#define FLUSH_CHUNK_BYTES (64 * 1024 * 1024)
+
+/* One object while its statement runs. */
+typedef struct FlushItem
+{
+	Object	   *object;
+	Datum	   *key;			/* under which its row comes back */
+	uint32		revision;		/* of its changes when they were sent */
+	bool		written;		/* its row came back */
+	HeapTuple	returned;		/* that row, in the session's memory */
+} FlushItem;
+
+typedef struct FlushReceiver
+{
+	DestReceiver pub;
+	FlushBatch *batch;
+	FlushItem  *items;
+	int			nitems;
+	int			guess;			/* the item that the next row is likely of */
+} FlushReceiver;
+
+const char *
+flush_kind_text(StatementKind kind)
+{
+	switch (kind)
+	{
+		case STATEMENT_INSERT:
+		case STATEMENT_LINK:
+			return "INSERT";
+		case STATEMENT_DELETE:
+		case STATEMENT_UNLINK:
+		case STATEMENT_UNLINK_ALL:
+			return "DELETE";
+		default:
+			return "UPDATE";
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * what comes back
+ * ------------------------------------------------------------------------
+ */
+static int
+key_compare(Model *model, const Datum *a, const Datum *b)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		TypeCacheEntry *type = lookup_type_cache(model->keys[i].typid,
+												 TYPECACHE_CMP_PROC_FINFO);
+		int			order;
+
+		order = DatumGetInt32(FunctionCall2Coll(&type->cmp_proc_finfo,
+												model->keys[i].collation,
+												a[i], b[i]));
+		if (order != 0)
+			return order;
+	}
+	return 0;
+}
+
+static int
+item_compare(const void *a, const void *b, void *arg)
+{
+	const FlushItem *item_a = a;
+	const FlushItem *item_b = b;
+
+	if (item_a->key == NULL || item_b->key == NULL)
+		return (item_a->key != NULL) - (item_b->key != NULL);
+	return key_compare(arg, item_a->key, item_b->key);
+}
+
+/* The item of a key: the guess, or else by binary search. */
+static FlushItem *
+receiver_find(FlushReceiver *receiver, Datum *key)
+{
+	Model	   *model = receiver->batch->model;
+	int			low = 0,
+				high = receiver->nitems;
+
+	if (receiver->nitems == 1)
+		return &receiver->items[0];
+	if (receiver->guess < receiver->nitems &&
+		model_key_equal(model, receiver->items[receiver->guess].key, key))
+		return &receiver->items[receiver->guess];
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+		int			order = key_compare(model, receiver->items[middle].key,
+										key);
+
+		if (order == 0)
+			return &receiver->items[middle];
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/*
+ * A row that was written.  An UPDATE returns the key that it was found by
+ * behind its columns, since a trigger may have changed the key itself, and a
+ * DELETE nothing else.
+ */
+static bool
+flush_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	FlushReceiver *receiver = (FlushReceiver *) self;
+	FlushBatch *batch = receiver->batch;
+	Model	   *model = batch->model;
+	HeapTuple	row = NULL;
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	FlushItem  *item;
+
+	slot_getallattrs(slot);
+	if (batch->kind != STATEMENT_DELETE)
+		row = row_of_slot(model, slot, batch->kind == STATEMENT_INSERT ? 0 :
+						  model->nkeys);
+	if (batch->kind == STATEMENT_INSERT)
+		(void) model_key_of_row(model, row->t_data, key);
+	else
+		memcpy(key, slot->tts_values + slot->tts_nvalid - model->nkeys,
+			   model->nkeys * sizeof(Datum));
+	item = receiver_find(receiver, key);
+	if (item == NULL)
+		elog(ERROR, "a row of %s came back from a flush that did not send it",
+			 model->relation_name);
+	item->written = true;
+	if (row != NULL)
+		item->returned = session_copy_row(batch->session, row);
+	receiver->guess = item - receiver->items + 1;
+	return true;
+}
+
+/* ------------------------------------------------------------------------
+ * marking the objects
+ * ------------------------------------------------------------------------
+ */
+
+/* 40001: what the change was based on is not what is stored. */
+static void
+report_stale(Model *model, char *key, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("%s %s is stale: %s since it was loaded",
+					model->class_name, key, what),
+			 errhint("ROLLBACK and try again.")));
+}
+
+/*
+ * The row was not written, without an error of the server's: somebody changed
+ * or deleted it, or row security or a trigger left it out.
+ */
+static void
+report_unwritten(FlushBatch *batch, FlushItem *item)
+{
+	Model	   *model = batch->model;
+	ObjectVersion *version = item->object->top;
+	char	   *key = item->key ? model_key_to_text(model, item->key) : "(NULL)";
+	TransactionId xmin = InvalidTransactionId;
+	int64		number = -1;
+	bool		exists = item->key != NULL &&
+		row_exists(model, item->key, &xmin, &number);
+
+	if (batch->kind != STATEMENT_INSERT)
+	{
+		if (!exists)
+			report_stale(model, key, "its row was deleted");
+		if (version->number != number ||
+			(number < 0 && TransactionIdIsValid(version->xmin) &&
+			 version->xmin != xmin &&
+			 !TransactionIdIsCurrentTransactionId(xmin)))
+			report_stale(model, key, "somebody else changed its row");
+		if (!access_memory_suffices(model))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("%s of %s %s was left out by a row-security policy or a trigger",
+							flush_kind_text(batch->kind), model->class_name, key)));
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("%s of %s %s was left out by a trigger",
+					flush_kind_text(batch->kind), model->class_name, key)));
+}
+
+/* What was inserted as NULL is updated by the next round of the flush. */
+static void
+set_late_columns(FlushBatch *batch, ObjectVersion *version)
+{
+	Bitmapset  *late = NULL;
+
+	if (batch->kind == STATEMENT_INSERT && !bms_is_empty(batch->late_columns))
+		late = row_difference(batch->model, version->stored, version->changed,
+							  batch->late_columns);
+	version_set_changed(version, bms_is_empty(late) ? NULL : version->changed,
+						late);
+}
+
+/* What the server stored is the object's row now. */
+static void
+item_written(FlushBatch *batch, FlushItem *item)
+{
+	Model	   *model = batch->model;
+	Object	   *object = item->object;
+	ObjectVersion *version;
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+
+	if (batch->kind == STATEMENT_DELETE)
+	{
+		object_deleted_by_statement(object);
+		return;
+	}
+	version = object_touch(object);
+	version->state = OBJECT_PERSISTENT;
+	version_set_stored(version, item->returned);
+	version_note(model, version, item->returned,
+				 model_has_xmin(model) ? GetCurrentTransactionId() :
+				 InvalidTransactionId);
+	if (object->revision == item->revision)
+		set_late_columns(batch, version);
+	else if (version->changed != NULL)	/* changed again by a trigger */
+		version_set_changed(version, version->changed,
+							row_difference(model, item->returned,
+										   version->changed, NULL));
+	if (model_key_of_row(model, item->returned->t_data, key) &&
+		(version->key == NULL ||
+		 !model_key_equal(model, key, version->key->values)))
+		version_set_key(model, version, key);
+	object_refile(object);
+}
+
+/*
+ * Links are not remembered once they are written; if the secondary table is
+ * mapped as well, its objects are read again.
+ */
+static void
+links_written(FlushBatch *batch, FlushItem *items, int nitems)
+{
+	for (int i = 0; i < nitems; i++)
+		object_leave(items[i].object);
+	sessions_expire_model(batch->model->relid, NULL);
+}
+
+static void
+items_written(FlushBatch *batch, FlushItem *items, int nitems,
+			  uint64 expirations_before)
+{
+	uint64		expirations;
+
+	if (batch->model->association)
+	{
+		links_written(batch, items, nitems);
+		return;
+	}
+
+	for (int i = 0; i < nitems; i++)
+	{
+		if (!items[i].written)
+			report_unwritten(batch, &items[i]);
+		item_written(batch, &items[i]);
+	}
+	/* triggers or cascades wrote to the table after RETURNING was computed */
+	expirations = model_objects(batch->session, batch->model)->expirations;
+	if (expirations != expirations_before)
+	{
+		for (int i = 0; i < nitems; i++)
+			object_expire_values(items[i].object);
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * one statement
+ * ------------------------------------------------------------------------
+ */
+static Datum
+rows_array(Model *model, Datum *rows, int nrows)
+{
+	return PointerGetDatum(construct_array(rows, nrows, model->rowtype, -1,
+										   false, TYPALIGN_DOUBLE));
+}
+
+/* Rows that reference each other, where no column may be NULL meanwhile. */
+static void
+report_unordered(FlushBatch *batch)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rows of %s and \"%s\" reference each other in a circle",
+					batch->model->class_name, get_rel_name(batch->unordered)),
+			 errhint("Let a foreign key of the circle be NULL, or make it DEFERRABLE INITIALLY DEFERRED.")));
+}
+
+/* The row with NULL in the foreign keys whose targets come later. */
+static HeapTuple
+row_without_late(FlushBatch *batch, FlushItem *item)
+{
+	Model	   *model = batch->model;
+	HeapTuple	row = item->object->top->changed;
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+	int			member = -1;
+
+	heap_deform_tuple(row, model->tupdesc, values, nulls);
+	while ((member = bms_next_member(batch->late_columns, member)) >= 0)
+	{
+		int			i = member + FirstLowInvalidHeapAttributeNumber - 1;
+
+		if (!nulls[i] && TupleDescAttr(model->tupdesc, i)->attnotnull)
+			report_unordered(batch);
+		nulls[i] = true;
+	}
+	return heap_form_tuple(model->tupdesc, values, nulls);
+}
+
+static Datum
+item_row(FlushBatch *batch, FlushItem *item)
+{
+	if (batch->kind == STATEMENT_DELETE || batch->model->association)
+		return row_of_key(batch->model, item->key);
+	if (batch->kind == STATEMENT_INSERT && !bms_is_empty(batch->late_columns))
+		return row_from_tuple(batch->model, row_without_late(batch, item));
+	return row_from_tuple(batch->model, item->object->top->changed);
+}
+
+static Datum
+versions_array(FlushBatch *batch, FlushItem *items, int nitems)
+{
+	Model	   *model = batch->model;
+	Oid			typid = flush_version_type(model);
+	Datum	   *versions = palloc(nitems * sizeof(Datum));
+	bool	   *nulls = palloc(nitems * sizeof(bool));
+	int			lower = 1;
+
+	for (int i = 0; i < nitems; i++)
+	{
+		ObjectVersion *version = items[i].object->top;
+
+		if (typid == INT8OID)
+		{
+			versions[i] = Int64GetDatum(version->number);
+			nulls[i] = version->number < 0;
+		}
+		else
+		{
+			versions[i] = TransactionIdGetDatum(version->xmin);
+			nulls[i] = !TransactionIdIsValid(version->xmin);
+		}
+	}
+	return PointerGetDatum(construct_md_array(versions, nulls, 1, &nitems,
+											  &lower, typid,
+											  typid == INT8OID ? 8 : 4, true,
+											  typid == INT8OID ?
+											  TYPALIGN_DOUBLE : TYPALIGN_INT));
+}
+
+static Datum
+old_rows_array(Model *model, FlushItem *items, int nitems)
+{
+	Datum	   *rows = palloc(nitems * sizeof(Datum));
+
+	for (int i = 0; i < nitems; i++)
+		rows[i] = row_of_key(model, items[i].key);
+	return rows_array(model, rows, nitems);
+}
+
+/* The rows reference what is deleted before them, so they let go of it. */
+static void
+release_references(FlushBatch *batch, Datum *values)
+{
+	StatementSubject subject = {
+		.kind = STATEMENT_RELEASE,
+		.model = batch->model,
+		.columns = batch->late_columns
+	};
+
+	if (bms_is_empty(batch->late_columns))
+		return;
+	if (OidIsValid(batch->unordered))
+		report_unordered(batch);
+	own_statement_execute(flush_plan(&subject), values, NULL, None_Receiver);
+}
+
+/* Deletes the association rows of what is about to be deleted. */
+static uint64
+unlink_deleted(FlushBatch *batch, Datum rows)
+{
+	Model	   *model = batch->model;
+	uint64		deleted = 0;
+
+	for (int i = 0; i < model->nrelationships; i++)
+	{
+		Relationship *relationship = model->relationships[i];
+		StatementSubject subject = {
+			.kind = STATEMENT_UNLINK_ALL,
+			.model = model,
+			.relationship = relationship
+		};
+
+		if (relationship->direction != RELATIONSHIP_MANY_TO_MANY ||
+			relationship->viewonly || relationship->passive_deletes)
+			continue;
+		deleted += own_statement_execute(flush_plan(&subject), &rows, NULL,
+										 None_Receiver);
+		sessions_expire_model(relationship->secondary, NULL);
+	}
+	return deleted;
+}
+
+/* Runs the batch's statement on some of its items; returns rows written. */
+static int64
+flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
+{
+	Model	   *model = batch->model;
+	FlushReceiver receiver = {.batch = batch,.items = items,.nitems = nitems};
+	Datum		values[3];
+	uint64		expirations = model_objects(batch->session, model)->expirations;
+	StatementSubject subject = {
+		.kind = batch->kind,
+		.model = model,
+		.columns = batch->kind == STATEMENT_DELETE ? NULL : batch->columns
+	};
+	uint64		written = 0;
+
+	receiver.pub = *None_Receiver;
+	receiver.pub.receiveSlot = flush_receive;
+	values[0] = rows_array(model, rows, nitems);
+	if (batch->kind != STATEMENT_INSERT && !model->association)
+		values[1] = versions_array(batch, items, nitems);
+	if (batch->kind == STATEMENT_UPDATE_KEY)
+		values[2] = old_rows_array(model, items, nitems);
+	if (batch->kind == STATEMENT_DELETE)
+	{
+		written = unlink_deleted(batch, values[0]);
+		release_references(batch, values);
+	}
+	written += own_statement_execute(flush_plan(&subject), values, NULL,
+									&receiver.pub);
+	items_written(batch, items, nitems, expirations);
+	return written;
+}
+
+/*
+ * Do triggers before the INSERT have a say in which rows come back, and with
+ * which key?  Then they are written one by one.
+ */
+static bool
+insert_one_by_one(Model *model)
+{
+	List	   *relids = list_make1_oid(model->relid);
+	bool		result = false;
+	ListCell   *cell;
+
+	if (model->relkind == RELKIND_PARTITIONED_TABLE)
+		relids = find_all_inheritors(model->relid, AccessShareLock, NULL);
+	foreach(cell, relids)
+	{
+		Relation	relation = table_open(lfirst_oid(cell), AccessShareLock);
+
+		result = relation->trigdesc != NULL &&
+			(relation->trigdesc->trig_insert_before_row ||
+			 relation->trigdesc->trig_insert_instead_row);
+		table_close(relation, NoLock);
+		if (result)
+			break;
+	}
+	return result;
+}
+
+static FlushItem *
+batch_items(FlushBatch *batch)
+{
+	int			nitems = list_length(batch->objects);
+	FlushItem  *items = palloc0(nitems * sizeof(FlushItem));
+	bool		sorted = true;
+
+	for (int i = 0; i < nitems; i++)
+	{
+		Object	   *object = list_nth(batch->objects, i);
+
+		items[i].object = object;
+		items[i].revision = object->revision;
+		items[i].key = unconstify(Datum *, object_key(object));
+		if (i > 0 && item_compare(&items[i - 1], &items[i], batch->model) > 0)
+			sorted = false;
+	}
+	if (!sorted)
+		qsort_arg(items, nitems, sizeof(FlushItem), item_compare,
+				  batch->model);
+	return items;
+}
+
+int64
+flush_batch(FlushBatch *batch)
+{
+	int			nitems = list_length(batch->objects);
+	FlushItem  *items = batch_items(batch);
+	bool		one_by_one = batch->kind == STATEMENT_INSERT &&
+		insert_one_by_one(batch->model);
+	int64		written = 0;
+
+	/* one by one, a row may come before one that it references */
+	if (one_by_one)
+		batch->late_columns = bms_add_members(batch->late_columns,
+											  batch->self_columns);
+	for (int first = 0; first < nitems;)
+	{
+		Datum	   *rows = palloc((nitems - first) * sizeof(Datum));
+		Size		size = 0;
+		int			n = 0;
+
+		while (first + n < nitems && size < FLUSH_CHUNK_BYTES &&
+			   (n == 0 || !(one_by_one || items[first + n - 1].key == NULL)))
+		{
+			rows[n] = item_row(batch, &items[first + n]);
+			size += VARSIZE_ANY(DatumGetPointer(rows[n]));
+			n++;
+		}
+		written += flush_items(batch, items + first, n, rows);
+		first += n;
+	}
+	return written;
+}
+
