@@ -324,6 +324,7 @@ receive_all(TupleTableSlot *slot, DestReceiver *self)
 	AllReceiver *receiver = (AllReceiver *) self;
 	Datum		values[INDEX_MAX_KEYS];
 	Datum		row;
+	HeapTupleHeader header;
 	bool		isnull;
 
 	for (int i = 0; i < receiver->nkeys; i++)
@@ -333,8 +334,12 @@ receive_all(TupleTableSlot *slot, DestReceiver *self)
 			return true;
 	}
 	row = slot_getattr(slot, receiver->nkeys + 1, &isnull);
-	return isnull ||
-		receiver->take(values, DatumGetHeapTupleHeader(row), receiver->arg);
+	if (isnull)
+		return true;
+	header = DatumGetHeapTupleHeader(row);
+	return receiver->take(values, header,
+						  HeapTupleHeaderGetDatumLength(header),
+						  receiver->arg) != NULL;
 }
 
 static void
@@ -384,14 +389,33 @@ lookup_row(Lookup *lookup, const Datum *values)
 	return receiver.row;
 }
 
+/* By hand, if the plan allows it. */
+static bool
+scan_all(Lookup *lookup, Model *model, Snapshot snapshot, LookupTake take,
+		 void *arg)
+{
+	CachedPlan *cached = SPI_plan_get_cached_plan(lookup->all_plan);
+	bool		done = false;
+
+	if (cached == NULL)
+		return false;
+	if (list_length(cached->stmt_list) == 1)
+		done = table_scan_all(linitial_node(PlannedStmt, cached->stmt_list),
+							  model, snapshot, take, arg);
+	ReleaseCachedPlan(cached, CurrentResourceOwner);
+	return done;
+}
+
 void
-lookup_all(Lookup *lookup, LookupTake take, void *arg)
+lookup_all(Lookup *lookup, Model *model, Snapshot snapshot, LookupTake take,
+		   void *arg)
 {
 	AllReceiver receiver = {make_receiver(receive_all), lookup->nkeys, take,
 	arg};
 
 	SPI_connect();
-	execute(lookup->all_plan, NULL, 0, &receiver.pub);
+	if (!scan_all(lookup, model, snapshot, take, arg))
+		execute(lookup->all_plan, NULL, 0, &receiver.pub);
 	SPI_finish();
 }
 
@@ -400,6 +424,19 @@ lookup_all(Lookup *lookup, LookupTake take, void *arg)
  * ------------------------------------------------------------------------
  */
 static bool is_harmless_list(List *plans);
+
+static bool
+has_leaky_result(List *targetlist)
+{
+	ListCell   *lc;
+
+	foreach(lc, targetlist)
+	{
+		if (contain_leaked_vars((Node *) lfirst_node(TargetEntry, lc)->expr))
+			return true;
+	}
+	return false;
+}
 
 /*
  * Only scans of tables, whose expressions do not let a row's values reach a
@@ -413,7 +450,7 @@ is_harmless(Plan *plan)
 		return true;
 	if (plan->initPlan != NIL ||
 		contain_leaked_vars((Node *) plan->qual) ||
-		contain_leaked_vars((Node *) plan->targetlist))
+		has_leaky_result(plan->targetlist))
 		return false;
 	switch (nodeTag(plan))
 	{

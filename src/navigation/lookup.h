@@ -9,6 +9,8 @@
 #define PG_ORM_NAVIGATION_LOOKUP_H
 
 #include "model/model.h"
+#include "nodes/plannodes.h"
+#include "utils/plancache.h"
 #include "utils/snapshot.h"
 
 /* ------------------------------------------------------------------------
@@ -39,13 +41,17 @@ extern HeapTupleHeader lookup_row(Lookup *lookup, const Datum *values);
 extern bool lookup_all_estimate(Lookup *lookup, double *rows, int *width);
 
 /*
- * Reads all rows: calls take(key values, row, arg) for each, until it
- * returns false.  What it is given lives only during the call.
+ * Reads all rows.  For each, take(key values, row, length, arg) copies the
+ * row and returns the copy, or NULL to stop; what it is given lives only
+ * during the call.  The copy is a value of the row type when lookup_all
+ * returns.
  */
-typedef bool (*LookupTake) (const Datum *values, HeapTupleHeader row,
-							void *arg);
+typedef HeapTupleHeader (*LookupTake) (const Datum *values,
+									   HeapTupleHeader row, Size length,
+									   void *arg);
 
-extern void lookup_all(Lookup *lookup, LookupTake take, void *arg);
+extern void lookup_all(Lookup *lookup, Model *model, Snapshot snapshot,
+					   LookupTake take, void *arg);
 
 /* ------------------------------------------------------------------------
  * in scan.c: an index scan kept open
@@ -72,8 +78,14 @@ extern void key_scan_close(KeyScan *scan);
 
 extern void key_scan_init(void);
 
+/*
+ * Reads all rows of an ordinary table, for lookup_all, if the plan of that is
+ * nothing but a sequential scan; otherwise returns false.
+ */
+extern bool table_scan_all(PlannedStmt *stmt, Model *model, Snapshot snapshot,
+						   LookupTake take, void *arg);
+
 /* For scan.c: the plan of the look-up, to be released by the caller. */
-struct CachedPlan;
-extern struct CachedPlan *lookup_cached_plan(Lookup *lookup);
+extern CachedPlan *lookup_cached_plan(Lookup *lookup);
 
 #endif							/* PG_ORM_NAVIGATION_LOOKUP_H */

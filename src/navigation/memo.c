@@ -53,9 +53,10 @@
 /* An array may have this many times more slots than rows. */
 #define DENSE_FACTOR 4
 
-/* What a row costs beyond its width: header, alignment, hash entry. */
-#define ROW_OVERHEAD 80
+/* What a row costs beyond its width: alignment, hash entry. */
+#define ROW_OVERHEAD 32
 
+#define SMALL_BLOCK_SIZE 1024
 #define BLOCK_SIZE (64 * 1024)
 
 /* The state in which the rows were read. */
@@ -82,19 +83,30 @@ typedef struct IntegerEntry
 	char		status;
 } IntegerEntry;
 
-/* A key of any type: values, as many as the model's key has. */
-typedef struct GenericKey
-{
-	uint32		hash;
-	const Datum *values;
-} GenericKey;
+/*
+ * A key of any type: a row, or (with the lowest bit set) an array of values
+ * where there is no row, or not yet.
+ */
+typedef uintptr_t GenericKey;
 
 typedef struct GenericEntry
 {
 	GenericKey	key;
-	HeapTupleHeader row;
+	uint32		hash;
 	char		status;
 } GenericEntry;
+
+/* Rows lie in blocks, one after the other. */
+typedef struct Block
+{
+	struct Block *next;			/* made after this one */
+	Size		size;			/* of data */
+	Size		used;
+	char		data[FLEXIBLE_ARRAY_MEMBER];
+} Block;
+
+#define BLOCK_HEADER MAXALIGN(offsetof(Block, data))
+#define BLOCK_DATA(block) ((char *) (block) + BLOCK_HEADER)
 
 #define SH_PREFIX integers
 #define SH_ELEMENT_TYPE IntegerEntry
@@ -113,10 +125,10 @@ static inline bool generic_equal(Model *model, GenericKey a, GenericKey b);
 #define SH_ELEMENT_TYPE GenericEntry
 #define SH_KEY_TYPE GenericKey
 #define SH_KEY key
-#define SH_HASH_KEY(tb, key) ((key).hash)
+#define SH_HASH_KEY(tb, key) ((uint32) (key))	/* not used: hashes are given */
 #define SH_EQUAL(tb, a, b) generic_equal((Model *) (tb)->private_data, a, b)
 #define SH_STORE_HASH
-#define SH_GET_HASH(tb, a) ((a)->key.hash)
+#define SH_GET_HASH(tb, a) ((a)->hash)
 #define SH_SCOPE static inline
 #define SH_DECLARE
 #define SH_DEFINE
@@ -144,8 +156,7 @@ struct Memo
 	uint64		dense_length;
 	bool		complete;		/* what is not here does not exist */
 	bool		full;			/* hash_mem is used up */
-	char	   *block;			/* rest of the last block */
-	Size		block_left;
+	Block	   *block;			/* the last one */
 	Size		used;			/* bytes */
 	Size		limit;
 
@@ -181,10 +192,42 @@ memo_init(void)
  * keys
  * ------------------------------------------------------------------------
  */
+static inline GenericKey
+key_of_row(HeapTupleHeader row)
+{
+	return (GenericKey) row;
+}
+
+static inline GenericKey
+key_of_values(const Datum *values)
+{
+	return (GenericKey) values | 1;
+}
+
+static inline HeapTupleHeader
+row_of_key(GenericKey key)
+{
+	return key & 1 ? NULL : (HeapTupleHeader) key;
+}
+
+/* The values of the key, which is read into space if it is a row's. */
+static inline const Datum *
+values_of_key(Model *model, GenericKey key, Datum *space)
+{
+	if (key & 1)
+		return (const Datum *) (key & ~(GenericKey) 1);
+	model_key_of_row(model, (HeapTupleHeader) key, space);
+	return space;
+}
+
 static inline bool
 generic_equal(Model *model, GenericKey a, GenericKey b)
 {
-	return a.hash == b.hash && model_key_equal(model, a.values, b.values);
+	Datum		of_a[INDEX_MAX_KEYS];
+	Datum		of_b[INDEX_MAX_KEYS];
+
+	return model_key_equal(model, values_of_key(model, a, of_a),
+						   values_of_key(model, b, of_b));
 }
 
 bool
@@ -243,25 +286,33 @@ has_hashable_key(Model *model)
  * ------------------------------------------------------------------------
  */
 
+static void
+memo_add_block(Memo *memo, Size size)
+{
+	Block	   *block = MemoryContextAllocHuge(memo->rows,
+											   BLOCK_HEADER + size);
+
+	block->next = NULL;
+	block->size = size;
+	block->used = 0;
+	if (memo->block != NULL)
+		memo->block->next = block;
+	memo->block = block;
+	memo->used += BLOCK_HEADER + size;
+}
+
 /* Space that is never freed by itself: no header, rows beside each other. */
-static void *
+static inline void *
 memo_alloc(Memo *memo, Size size)
 {
 	void	   *result;
 
 	size = MAXALIGN(size);
-	if (size > memo->block_left)
-	{
-		Size		block = Max(size, memo->misses < FILL_MINIMUM ? 1024 :
-								BLOCK_SIZE);
-
-		memo->block = MemoryContextAllocHuge(memo->rows, block);
-		memo->block_left = block;
-		memo->used += block;
-	}
-	result = memo->block;
-	memo->block += size;
-	memo->block_left -= size;
+	if (memo->block == NULL || size > memo->block->size - memo->block->used)
+		memo_add_block(memo, Max(size, memo->misses < FILL_MINIMUM ?
+								 SMALL_BLOCK_SIZE : BLOCK_SIZE));
+	result = BLOCK_DATA(memo->block) + memo->block->used;
+	memo->block->used += size;
 	return result;
 }
 
@@ -309,7 +360,6 @@ memo_start(Memo *memo, Model *model)
 	memo->complete = false;
 	memo->full = false;
 	memo->block = NULL;
-	memo->block_left = 0;
 	memo->used = 0;
 	memo->limit = get_hash_memory_limit();
 	memo->lookup = NULL;
@@ -433,7 +483,6 @@ validate(Memo *memo, Model *model, Snapshot snapshot)
 typedef struct Fill
 {
 	Memo	   *memo;
-	Model	   *model;
 	int64		smallest;
 	int64		largest;
 	uint64		nrows;
@@ -447,102 +496,151 @@ table_size(Memo *memo)
 		memo->generics->size * sizeof(GenericEntry);
 }
 
-static void
-fill_integer(Fill *fill, const Datum *values, HeapTupleHeader row)
-{
-	int64		key = integer_of_datum(values[0], fill->memo->key_type);
-	bool		found;
-	IntegerEntry *entry = integers_insert(fill->memo->integers, key, &found);
-
-	if (fill->nrows == 0 || key < fill->smallest)
-		fill->smallest = key;
-	if (fill->nrows == 0 || key > fill->largest)
-		fill->largest = key;
-	fill->nrows++;
-	if (!found)
-		entry->row = memo_copy(fill->memo, row);
-}
-
-static void
-fill_generic(Fill *fill, const Datum *values, HeapTupleHeader row)
-{
-	GenericKey	key = {model_key_hash(fill->model, values), values};
-	bool		found;
-	GenericEntry *entry = generics_insert_hash(fill->memo->generics, key,
-											   key.hash, &found);
-
-	if (found)
-		return;
-	entry->row = NULL;
-	entry->key.hash = key.hash;
-	entry->key.values = memo_copy_key(fill->memo, fill->model, values);
-	entry->row = memo_copy(fill->memo, row);
-}
-
-static bool
-fill_take(const Datum *values, HeapTupleHeader row, void *arg)
+/* The rows go into blocks only; what finds them is made at the end. */
+static HeapTupleHeader
+fill_take(const Datum *values, HeapTupleHeader row, Size length, void *arg)
 {
 	Fill	   *fill = arg;
 	Memo	   *memo = fill->memo;
 
-	if (memo->used + table_size(memo) > memo->limit)
+	if (memo->used + fill->nrows * sizeof(GenericEntry) > memo->limit)
 	{
 		memo->full = true;
-		return false;
+		return NULL;
 	}
 	if (memo->integer_key)
-		fill_integer(fill, values, row);
-	else
-		fill_generic(fill, values, row);
-	return true;
+	{
+		int64		key = integer_of_datum(values[0], memo->key_type);
+
+		if (fill->nrows == 0 || key < fill->smallest)
+			fill->smallest = key;
+		if (fill->nrows == 0 || key > fill->largest)
+			fill->largest = key;
+	}
+	fill->nrows++;
+	return memcpy(memo_alloc(memo, length), row, length);
 }
 
-/* An array of the rows by key, where the keys lie close together. */
-static void
-make_dense(Memo *memo, Fill *fill)
+static bool
+dense_fits(Memo *memo, Fill *fill)
 {
-	uint64		length;
-	integers_iterator iterator;
-	IntegerEntry *entry;
+	uint64		length = (uint64) fill->largest - (uint64) fill->smallest;
 
-	if (fill->nrows == 0)
-		return;
-	length = (uint64) fill->largest - (uint64) fill->smallest;
-	if (length >= fill->nrows * DENSE_FACTOR ||
-		memo->used + length * sizeof(void *) > memo->limit)
-		return;
-	length++;
+	return fill->nrows > 0 && length < fill->nrows * DENSE_FACTOR &&
+		memo->used + length * sizeof(HeapTupleHeader) <= memo->limit;
+}
 
-	memo->dense = MemoryContextAllocExtended(memo->rows,
-											 length * sizeof(HeapTupleHeader),
-											 MCXT_ALLOC_HUGE |
-											 MCXT_ALLOC_ZERO);
-	memo->dense_first = fill->smallest;
-	memo->dense_length = length;
-	integers_start_iterate(memo->integers, &iterator);
-	while ((entry = integers_iterate(memo->integers, &iterator)) != NULL)
+/*
+ * Empty tables for all rows: an array by key where the keys lie close
+ * together.  What the look-ups before had found is not needed any more.
+ */
+static void
+start_tables(Memo *memo, Model *model, Fill *fill)
+{
+	uint32		size = (uint32) Min(fill->nrows, PG_UINT32_MAX / 2);
+
+	if (!memo->integer_key)
 	{
-		uint64		at = (uint64) entry->key - (uint64) fill->smallest;
-
-		/* absent keys have been looked up beyond the ends, too */
-		if (at < length)
-			memo->dense[at] = entry->row;
+		generics_destroy(memo->generics);
+		memo->generics = generics_create(memo->rows, Max(size, 16), model);
+		return;
 	}
 	integers_destroy(memo->integers);
 	memo->integers = NULL;
+	if (!dense_fits(memo, fill))
+	{
+		memo->integers = integers_create(memo->rows, Max(size, 16), NULL);
+		return;
+	}
+	memo->dense_first = fill->smallest;
+	memo->dense_length = (uint64) fill->largest - (uint64) fill->smallest + 1;
+	memo->dense = MemoryContextAllocExtended(memo->rows, memo->dense_length *
+											 sizeof(HeapTupleHeader),
+											 MCXT_ALLOC_HUGE |
+											 MCXT_ALLOC_ZERO);
+}
+
+/* The first row with a key is the one, as for single look-ups. */
+static void
+add_row(Memo *memo, Model *model, HeapTupleHeader row)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		found;
+
+	model_key_of_row(model, row, values);
+	if (!memo->integer_key)
+	{
+		(void) generics_insert_hash(memo->generics, key_of_row(row),
+									model_key_hash(model, values), &found);
+	}
+	else if (memo->dense == NULL)
+	{
+		IntegerEntry *entry =
+		integers_insert(memo->integers,
+						integer_of_datum(values[0], memo->key_type), &found);
+
+		if (!found)
+			entry->row = row;
+	}
+	else
+	{
+		uint64		at = (uint64) integer_of_datum(values[0],
+												   memo->key_type) -
+		(uint64) memo->dense_first;
+
+		if (memo->dense[at] == NULL)
+			memo->dense[at] = row;
+	}
+}
+
+/* There are more rows than were estimated. */
+static void
+give_up_fill(Memo *memo, Block *last, Block *first)
+{
+	while (first != NULL)
+	{
+		Block	   *next = first->next;
+
+		memo->used -= BLOCK_HEADER + first->size;
+		pfree(first);
+		first = next;
+	}
+	if (last != NULL)
+		last->next = NULL;
+	memo->block = last;
+	memo->full = false;
 }
 
 static void
-fill_memo(Memo *memo, Model *model)
+fill_memo(Memo *memo, Model *model, Snapshot snapshot)
 {
-	Fill		fill = {memo, model, 0, 0, 0};
+	Fill		fill = {memo, 0, 0, 0};
+	Block	   *last = memo->block;
+	Block	   *first;
 
-	lookup_all(memo->lookup, fill_take, &fill);
+	memo_add_block(memo, BLOCK_SIZE);
+	first = memo->block;
+	lookup_all(memo->lookup, model, snapshot, fill_take, &fill);
 	if (memo->full)
+	{
+		give_up_fill(memo, last, first);
 		return;
+	}
+
+	start_tables(memo, model, &fill);
+	for (Block *block = first; block != NULL; block = block->next)
+	{
+		char	   *at = BLOCK_DATA(block);
+
+		while (at < BLOCK_DATA(block) + block->used)
+		{
+			HeapTupleHeader row = (HeapTupleHeader) at;
+
+			add_row(memo, model, row);
+			at += MAXALIGN(HeapTupleHeaderGetDatumLength(row));
+		}
+	}
 	memo->complete = true;
-	if (memo->integer_key)
-		make_dense(memo, &fill);
 }
 
 /* Decides at how many misses the memo will be filled, if ever. */
@@ -562,7 +660,7 @@ decide_fill(Memo *memo)
 
 /* Returns whether the memo has all rows now. */
 static bool
-maybe_fill(Memo *memo, Model *model)
+maybe_fill(Memo *memo, Model *model, Snapshot snapshot)
 {
 	if (++memo->misses < memo->fill_at || memo->full)
 		return false;
@@ -571,7 +669,7 @@ maybe_fill(Memo *memo, Model *model)
 	if (memo->misses < memo->fill_at)
 		return false;
 	memo->fill_at = PG_UINT64_MAX;
-	fill_memo(memo, model);
+	fill_memo(memo, model, snapshot);
 	return memo->complete;
 }
 
@@ -607,17 +705,6 @@ give(Memo *memo, HeapTupleHeader row)
 	return memcpy(palloc(size), row, size);
 }
 
-/*
- * Keeps a row that was read into the current memory context; returns the one
- * to give to the caller.
- */
-static HeapTupleHeader
-keep(Memo *memo, HeapTupleHeader *kept, HeapTupleHeader row)
-{
-	*kept = row ? memo_copy(memo, row) : NULL;
-	return row == NULL || memo->forgot ? row : *kept;
-}
-
 static bool
 has_room(Memo *memo)
 {
@@ -636,13 +723,14 @@ integer_miss(Memo *memo, Model *model, Snapshot snapshot, int64 key)
 
 	if (memo->lookup == NULL)
 		memo->lookup = lookup_prepare(model);
-	if (maybe_fill(memo, model))
+	if (maybe_fill(memo, model, snapshot))
 		return memo_row_by_integer(memo, model, snapshot, key);
 	row = read_row(memo, model, snapshot, &value);
 	if (!has_room(memo))
 		return row;
 	entry = integers_insert(memo->integers, key, &found);
-	return keep(memo, &entry->row, row);
+	entry->row = row != NULL ? memo_copy(memo, row) : NULL;
+	return memo->forgot ? row : entry->row;
 }
 
 HeapTupleHeader
@@ -665,29 +753,34 @@ memo_row_by_integer(Memo *memo, Model *model, Snapshot snapshot, int64 key)
 	return integer_miss(memo, model, snapshot, key);
 }
 
+/* The key of a row is read from the row; another one is copied. */
 static HeapTupleHeader
-generic_miss(Memo *memo, Model *model, Snapshot snapshot, GenericKey key)
+generic_miss(Memo *memo, Model *model, Snapshot snapshot,
+			 const Datum *values, uint32 hash)
 {
 	HeapTupleHeader row;
-	GenericEntry *entry;
+	GenericKey	key;
 	bool		found;
 
 	if (memo->lookup == NULL)
 		memo->lookup = lookup_prepare(model);
-	if (maybe_fill(memo, model))
-		return memo_row(memo, model, snapshot, key.values);
-	row = read_row(memo, model, snapshot, key.values);
+	if (maybe_fill(memo, model, snapshot))
+		return memo_row(memo, model, snapshot, values);
+	row = read_row(memo, model, snapshot, values);
 	if (!has_room(memo))
 		return row;
-	key.values = memo_copy_key(memo, model, key.values);
-	entry = generics_insert_hash(memo->generics, key, key.hash, &found);
-	return keep(memo, &entry->row, row);
+	if (row != NULL)
+		key = key_of_row(memo_copy(memo, row));
+	else
+		key = key_of_values(memo_copy_key(memo, model, values));
+	(void) generics_insert_hash(memo->generics, key, hash, &found);
+	return memo->forgot ? row : row_of_key(key);
 }
 
 HeapTupleHeader
 memo_row(Memo *memo, Model *model, Snapshot snapshot, const Datum *values)
 {
-	GenericKey	key = {0, values};
+	uint32		hash;
 	GenericEntry *entry;
 
 	if (memo->integer_key)
@@ -695,11 +788,11 @@ memo_row(Memo *memo, Model *model, Snapshot snapshot, const Datum *values)
 								   integer_of_datum(values[0],
 													memo->key_type));
 	validate(memo, model, snapshot);
-	key.hash = model_key_hash(model, values);
-	entry = generics_lookup_hash(memo->generics, key, key.hash);
+	hash = model_key_hash(model, values);
+	entry = generics_lookup_hash(memo->generics, key_of_values(values), hash);
 	if (entry != NULL)
-		return give(memo, entry->row);
+		return give(memo, row_of_key(entry->key));
 	if (memo->complete)
 		return NULL;
-	return generic_miss(memo, model, snapshot, key);
+	return generic_miss(memo, model, snapshot, values, hash);
 }

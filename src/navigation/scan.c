@@ -1,14 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * scan.c
- *	  An index scan that stays open for the look-ups of one query.
+ *	  Reading tables by hand: an index scan that stays open for the look-ups
+ *	  of one query, and a scan of the whole table.
  *
- * It is taken only where the planner's own plan for the look-up is a scan of
- * a unique B-tree index of an ordinary table with nothing else to it: no
- * condition of a policy, no column computed on the way.  Then reading the
- * index by hand gives what the plan gives, at a fraction of the cost.
+ * They are taken only where the planner's own plan is a scan of a unique
+ * B-tree index, or a sequential scan, of an ordinary table with nothing else
+ * to it: no condition of a policy, no column computed on the way.  Then
+ * reading by hand gives what the plan gives, at a fraction of the cost.
  *
- * The scan, its relations and their locks belong to the resource owner that
+ * The index scan, its relations and their locks belong to the resource owner that
  * was current when it was opened, which is the one of the calling query.  It
  * is closed with the caller's memory context; if the resource owner was
  * released before (on abort), there is nothing left to close, which a
@@ -29,6 +30,7 @@
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "lib/ilist.h"
+#include "miscadmin.h"
 #include "nodes/plannodes.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
@@ -62,38 +64,30 @@ static dlist_head open_scans = DLIST_STATIC_INIT(open_scans);
  * ------------------------------------------------------------------------
  */
 
-/* The plan's one result is the row as it is stored. */
+/* The last column of the plan's result is the row as it is stored. */
 static bool
 returns_stored_row(Plan *plan, Index scanrelid)
 {
-	TargetEntry *entry;
+	TargetEntry *entry = llast_node(TargetEntry, plan->targetlist);
 	Var		   *var;
 
-	if (list_length(plan->targetlist) != 1)
-		return false;
-	entry = linitial_node(TargetEntry, plan->targetlist);
 	if (!IsA(entry->expr, Var))
 		return false;
 	var = (Var *) entry->expr;
 	return var->varno == scanrelid && var->varattno == InvalidAttrNumber;
 }
 
-static IndexScan *
-plain_index_scan(PlannedStmt *stmt, Oid relid)
+static bool
+is_plain_scan(PlannedStmt *stmt, Oid relid)
 {
-	IndexScan  *scan;
+	Scan	   *scan = (Scan *) stmt->planTree;
 
-	if (stmt->commandType != CMD_SELECT || stmt->subplans != NIL ||
-		stmt->rowMarks != NIL || stmt->hasModifyingCTE ||
-		!IsA(stmt->planTree, IndexScan))
-		return NULL;
-	scan = (IndexScan *) stmt->planTree;
-	if (scan->scan.plan.qual != NIL || scan->scan.plan.initPlan != NIL ||
-		scan->indexorderby != NIL ||
-		rt_fetch(scan->scan.scanrelid, stmt->rtable)->relid != relid ||
-		!returns_stored_row(&scan->scan.plan, scan->scan.scanrelid))
-		return NULL;
-	return scan;
+	return stmt->commandType == CMD_SELECT && stmt->subplans == NIL &&
+		stmt->rowMarks == NIL && !stmt->hasModifyingCTE &&
+		scan->plan.qual == NIL && scan->plan.initPlan == NIL &&
+		rt_fetch(scan->scanrelid, stmt->rtable)->relid == relid &&
+		get_rel_relkind(relid) == RELKIND_RELATION &&
+		returns_stored_row(&scan->plan, scan->scanrelid);
 }
 
 static int
@@ -158,8 +152,7 @@ open_plan(IndexScan *plan, Model *model, MemoryContext context)
 	scan->owner = CurrentResourceOwner;
 	scan->table = table_open(model->relid, AccessShareLock);
 	scan->index = index_open(plan->indexid, AccessShareLock);
-	if (scan->table->rd_rel->relkind != RELKIND_RELATION ||
-		!fill_scan_keys(scan, model))
+	if (!fill_scan_keys(scan, model))
 	{
 		index_close(scan->index, AccessShareLock);
 		table_close(scan->table, AccessShareLock);
@@ -190,12 +183,12 @@ key_scan_open(Lookup *lookup, Model *model)
 	if (cached != NULL && list_length(cached->stmt_list) == 1)
 	{
 		PlannedStmt *stmt = linitial_node(PlannedStmt, cached->stmt_list);
-		IndexScan  *plan = plain_index_scan(stmt, model->relid);
 
-		if (plan != NULL)
+		if (IsA(stmt->planTree, IndexScan) &&
+			is_plain_scan(stmt, model->relid))
 		{
 			compat_check_permissions(stmt);
-			scan = open_plan(plan, model, context);
+			scan = open_plan((IndexScan *) stmt->planTree, model, context);
 		}
 	}
 	if (cached != NULL)
@@ -289,4 +282,74 @@ key_scan_row(KeyScan *scan, Snapshot snapshot, const Datum *values)
 	}
 	CurrentResourceOwner = old;
 	return row;
+}
+
+/* ------------------------------------------------------------------------
+ * the whole table
+ * ------------------------------------------------------------------------
+ */
+
+/* Hands one row over; returns whether to go on. */
+static bool
+take_slot(TupleTableSlot *slot, Model *model, LookupTake take, void *arg)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		should_free;
+	HeapTuple	tuple;
+	HeapTupleHeader copy;
+
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		bool		isnull;
+
+		values[i] = slot_getattr(slot, model->keys[i].attnum, &isnull);
+		if (isnull)
+			return true;
+	}
+	tuple = ExecFetchSlotHeapTuple(slot, false, &should_free);
+	if (HeapTupleHasExternal(tuple))
+	{
+		Datum		row = heap_copy_tuple_as_datum(tuple, model->tupdesc);
+		HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+
+		copy = take(values, header, HeapTupleHeaderGetDatumLength(header),
+					arg);
+		pfree(header);
+	}
+	else
+	{
+		copy = take(values, tuple->t_data, tuple->t_len, arg);
+		if (copy != NULL)
+			compat_tuple_set_datum(copy, model->tupdesc, tuple->t_len);
+	}
+	if (should_free)
+		heap_freetuple(tuple);
+	return copy != NULL;
+}
+
+bool
+table_scan_all(PlannedStmt *stmt, Model *model, Snapshot snapshot,
+			   LookupTake take, void *arg)
+{
+	Relation	table;
+	TableScanDesc scan;
+	TupleTableSlot *slot;
+
+	if (!IsA(stmt->planTree, SeqScan) || !is_plain_scan(stmt, model->relid))
+		return false;
+	compat_check_permissions(stmt);
+
+	table = table_open(model->relid, AccessShareLock);
+	slot = table_slot_create(table, NULL);
+	scan = table_beginscan(table, snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!take_slot(slot, model, take, arg))
+			break;
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(table, AccessShareLock);
+	return true;
 }
