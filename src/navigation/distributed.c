@@ -11,6 +11,8 @@
  * either true and vanishes, or it raises.  The plan of a query depends on
  * the tables that it reads and is made anew when they are distributed.
  *
+ * An event trigger makes the functions anew when Citus is created later.
+ *
  * No memory is kept and no lock but on Citus' catalog is taken.
  *
  *-------------------------------------------------------------------------
@@ -21,6 +23,8 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_namespace.h"
+#include "commands/event_trigger.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -93,4 +97,17 @@ orm_not_distributed(PG_FUNCTION_ARGS)
 	}
 	array_free_iterator(iterator);
 	PG_RETURN_BOOL(true);
+}
+
+PG_FUNCTION_INFO_V1(orm_extension_created);
+Datum
+orm_extension_created(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("orm.extension_created must be called as an event trigger")));
+	if (!IsBinaryUpgrade && !navigation_restoring() && citus_is_present())
+		navigation_functions_follow();
+	PG_RETURN_NULL();
 }

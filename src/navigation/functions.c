@@ -301,11 +301,17 @@ add_dependencies(NavigationFunction *function, Oid oid)
  * making it so
  * ------------------------------------------------------------------------
  */
+static bool
+is_shadowed(NavigationFunction *function)
+{
+	return get_attnum(function->owner_relid,
+					  function->name) != InvalidAttrNumber;
+}
+
 static void
 check_name_free(NavigationFunction *function, bool in_the_way)
 {
-	if (get_attnum(function->owner_relid,
-				   function->name) != InvalidAttrNumber)
+	if (is_shadowed(function))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_COLUMN),
 				 errmsg("relationship \"%s\" of class \"%s\" has the name of a column",
@@ -407,7 +413,8 @@ drop_function(Oid oid, Oid role)
  * dependencies, and not another result type.
  */
 static bool
-change_function(NavigationFunction *function, ExistingFunction *existing)
+change_members_function(NavigationFunction *function,
+						ExistingFunction *existing)
 {
 	bool		changed;
 
@@ -427,16 +434,50 @@ change_function(NavigationFunction *function, ExistingFunction *existing)
 	return add_dependencies(function, existing->oid) || changed;
 }
 
+/*
+ * The script of an extension may alter a table that is not its own; then the
+ * function is not its own either, which the commands would refuse to change.
+ * (An error leaves the flag off, as it does without us.)
+ */
+static bool
+change_function(NavigationFunction *function, ExistingFunction *existing)
+{
+	bool		in_script = creating_extension;
+	bool		changed;
+
+	if (in_script &&
+		getExtensionOfObject(ProcedureRelationId,
+							 existing->oid) != CurrentExtensionObject)
+		creating_extension = false;
+	changed = change_members_function(function, existing);
+	creating_extension = in_script;
+	return changed;
+}
+
+/* A function that is not ours is left alone, and a NOTICE says so. */
+static bool
+leave_alone(NavigationFunction *function)
+{
+	ereport(NOTICE,
+			(errcode(ERRCODE_DUPLICATE_FUNCTION),
+			 errmsg("function %s is not made anew for relationship \"%s\" of class \"%s\"",
+					qualified_signature(function, function->schema),
+					function->name, function->class_name),
+			 errdetail("Another function, or a column, has its name, or its columns cannot be compared.")));
+	return false;
+}
+
 bool
 navigation_function_apply(NavigationFunction *function, bool lenient)
 {
 	bool		in_the_way;
 	ExistingFunction existing = find_existing(function, &in_the_way);
 
+	if (lenient && (in_the_way || !function->comparable ||
+					(!OidIsValid(existing.oid) && is_shadowed(function))))
+		return leave_alone(function);
 	if (!OidIsValid(existing.oid))
 	{
-		if (lenient && (in_the_way || !function->comparable))
-			return false;
 		check_name_free(function, in_the_way);
 		check_comparable(function);
 		create_function(function);
@@ -446,17 +487,31 @@ navigation_function_apply(NavigationFunction *function, bool lenient)
 	/* keys that a dump has not restored yet are no reason to change it */
 	if (navigation_restoring() && !function->settled)
 		return add_dependencies(function, existing.oid);
-	if (lenient && !function->comparable)
-		return false;
 	check_comparable(function);
 	return change_function(function, &existing);
 }
 
 void
-navigation_function_create(Model *owner, Relationship *relationship)
+navigation_function_create(Model *owner, Relationship *relationship,
+						   bool lenient)
 {
 	navigation_function_apply(navigation_describe(owner, relationship),
-							  navigation_restoring());
+							  lenient);
+}
+
+/* What a change of the whole database could have changed: see above. */
+void
+navigation_functions_follow(void)
+{
+	ListCell   *lc;
+
+	foreach(lc, model_list())
+	{
+		Model	   *model = lfirst(lc);
+
+		for (int i = 0; i < model->nrelationships; i++)
+			navigation_function_create(model, model->relationships[i], true);
+	}
 }
 
 /* ------------------------------------------------------------------------
@@ -512,7 +567,7 @@ row_text(HeapTuple tuple, TupleDesc tupdesc, const char *column)
 }
 
 static void
-create_direction(const char *class_name, const char *name)
+create_direction(const char *class_name, const char *name, bool lenient)
 {
 	Model	   *model = model_by_class(class_name, true);
 	Relationship *relationship;
@@ -521,19 +576,20 @@ create_direction(const char *class_name, const char *name)
 		return;
 	relationship = model_relationship(model, name, true);
 	if (relationship != NULL)
-		navigation_function_create(model, relationship);
+		navigation_function_create(model, relationship, lenient);
 }
 
 /* Both directions of a row; one that is not bound yet has none. */
 static void
-create_of_row(HeapTuple tuple, TupleDesc tupdesc)
+create_of_row(HeapTuple tuple, TupleDesc tupdesc, bool lenient)
 {
 	char	   *backref = row_text(tuple, tupdesc, "backref");
 
 	create_direction(row_text(tuple, tupdesc, "class"),
-					 row_text(tuple, tupdesc, "name"));
+					 row_text(tuple, tupdesc, "name"), lenient);
 	if (backref != NULL)
-		create_direction(row_text(tuple, tupdesc, "target"), backref);
+		create_direction(row_text(tuple, tupdesc, "target"), backref,
+						 lenient);
 }
 
 static void
@@ -544,6 +600,35 @@ drop_of_row(HeapTuple tuple, TupleDesc tupdesc)
 	drop_unwanted(row_text(tuple, tupdesc, "name"));
 	if (backref != NULL)
 		drop_unwanted(backref);
+}
+
+static bool
+same_text(HeapTuple a, HeapTuple b, TupleDesc tupdesc, const char *column)
+{
+	char	   *of_a = row_text(a, tupdesc, column);
+	char	   *of_b = row_text(b, tupdesc, column);
+
+	return of_a == NULL || of_b == NULL ? of_a == of_b :
+		strcmp(of_a, of_b) == 0;
+}
+
+/*
+ * A row that names what it named before is there because something else
+ * changed, which must not fail because of us.
+ */
+static void
+update_of_row(HeapTuple old, HeapTuple new, TupleDesc tupdesc)
+{
+	bool		was_bound = row_text(old, tupdesc, "direction") != NULL;
+	bool		same = same_text(old, new, tupdesc, "class") &&
+	same_text(old, new, tupdesc, "name") &&
+	same_text(old, new, tupdesc, "target") &&
+	same_text(old, new, tupdesc, "backref");
+
+	if (was_bound && !same)
+		drop_of_row(old, tupdesc);
+	create_of_row(new, tupdesc,
+				  navigation_restoring() || (was_bound && same));
 }
 
 /* Anybody may call the function, but only as the trigger that it is. */
@@ -576,11 +661,12 @@ orm_relationship_changed(PG_FUNCTION_ARGS)
 	/* let the metadata see the row */
 	CommandCounterIncrement();
 	tupdesc = RelationGetDescr(trigger->tg_relation);
-	if (!TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		drop_of_row(trigger->tg_trigtuple, tupdesc);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		create_of_row(trigger->tg_trigtuple, tupdesc);
+		create_of_row(trigger->tg_trigtuple, tupdesc,
+					  navigation_restoring());
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		create_of_row(trigger->tg_newtuple, tupdesc);
+		update_of_row(trigger->tg_trigtuple, trigger->tg_newtuple, tupdesc);
+	else
+		drop_of_row(trigger->tg_trigtuple, tupdesc);
 	return PointerGetDatum(NULL);
 }

@@ -11,12 +11,18 @@
 #include "model/model.h"
 
 /*
- * (Re)creates the navigation functions of one direction of a relationship;
- * called by the row trigger of orm.relationship_def, by orm.repair and when
- * renamed columns or moved tables are noticed.
+ * Makes the navigation function of one direction of a relationship, or makes
+ * it anew where names, types or keys have changed.  Where lenient, what is
+ * in the way is left alone with a NOTICE; otherwise it is an error (42701 a
+ * column, 42723 a function).  Called by the row trigger of
+ * orm.relationship_def.
  */
 extern void navigation_function_create(Model *owner,
-									   Relationship *relationship);
+									   Relationship *relationship,
+									   bool lenient);
+
+/* The same for all relationships of the database, leniently. */
+extern void navigation_functions_follow(void);
 
 /* init, called by _PG_init */
 extern void navigation_init(void);
