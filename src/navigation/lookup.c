@@ -73,15 +73,27 @@ append_cast(StringInfo buf, Oid typid, Oid operator_input)
 											  FORMAT_TYPE_FORCE_QUALIFY));
 }
 
+/* An alias that means the row, since no column has that name. */
+static char *
+row_alias(Model *model)
+{
+	char	   *alias = pstrdup("t");
+
+	for (int n = 1; model_attnum(model, alias, true) != InvalidAttrNumber; n++)
+		alias = psprintf("t%d", n);
+	return alias;
+}
+
 /* "SELECT t FROM public.hobby t WHERE t.id OPERATOR(pg_catalog.=) $1" */
 static char *
 row_text(Model *model)
 {
+	char	   *t = row_alias(model);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "/* pg_orm to_one %s */ SELECT t FROM %s t WHERE ",
-					 model->class_name, model->relation_name);
+	appendStringInfo(&buf, "/* pg_orm to_one %s */ SELECT %s FROM %s %s WHERE ",
+					 model->class_name, t, model->relation_name, t);
 	for (int i = 0; i < model->nkeys; i++)
 	{
 		ModelKeyColumn *key = &model->keys[i];
@@ -89,7 +101,7 @@ row_text(Model *model)
 					right;
 
 		op_input_types(key->eq_operator, &left, &right);
-		appendStringInfo(&buf, "%st.%s", i > 0 ? " AND " : "",
+		appendStringInfo(&buf, "%s%s.%s", i > 0 ? " AND " : "", t,
 						 column_sql(model, key->attnum));
 		append_cast(&buf, key->typid, left);
 		appendStringInfo(&buf, " %s $%d", operator_sql(key->eq_operator),
@@ -103,15 +115,16 @@ row_text(Model *model)
 static char *
 all_text(Model *model)
 {
+	char	   *t = row_alias(model);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
 	appendStringInfo(&buf, "/* pg_orm to_one %s */ SELECT ",
 					 model->class_name);
 	for (int i = 0; i < model->nkeys; i++)
-		appendStringInfo(&buf, "t.%s, ",
+		appendStringInfo(&buf, "%s.%s, ", t,
 						 column_sql(model, model->keys[i].attnum));
-	appendStringInfo(&buf, "t FROM %s t", model->relation_name);
+	appendStringInfo(&buf, "%s FROM %s %s", t, model->relation_name, t);
 	return buf.data;
 }
 
