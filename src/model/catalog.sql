@@ -35,8 +35,8 @@ CREATE TABLE orm.model_def (
 -- One row per declared relationship; its backref is the same row seen from
 -- the other side.
 CREATE TABLE orm.relationship_def (
-	class			text COLLATE "C" NOT NULL
-					REFERENCES orm.model_def ON DELETE CASCADE,
+	-- no foreign key: pg_restore -j loads the config tables in any order
+	class			text COLLATE "C" NOT NULL,
 	name			text COLLATE "C" NOT NULL CHECK (name <> ''),
 	-- a class; as written (perhaps a table's name) until it is bound
 	target			text COLLATE "C" NOT NULL,

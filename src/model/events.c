@@ -114,7 +114,8 @@ forget_class(ModelDef *def)
 	CatalogParam params[] = {catalog_text(def->class_name)};
 
 	catalog_execute("DELETE FROM orm.relationship_def"
-					" WHERE target OPERATOR(pg_catalog.=) $1", 1, params);
+					" WHERE class OPERATOR(pg_catalog.=) $1"
+					" OR target OPERATOR(pg_catalog.=) $1", 1, params);
 	catalog_execute("DELETE FROM orm.model_def"
 					" WHERE class OPERATOR(pg_catalog.=) $1", 1, params);
 }

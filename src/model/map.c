@@ -310,7 +310,8 @@ orm_unmap(PG_FUNCTION_ARGS)
 
 	params[0] = catalog_text(def->class_name);
 	catalog_execute("DELETE FROM orm.relationship_def"
-					" WHERE target OPERATOR(pg_catalog.=) $1", 1, params);
+					" WHERE class OPERATOR(pg_catalog.=) $1"
+					" OR target OPERATOR(pg_catalog.=) $1", 1, params);
 	catalog_execute("DELETE FROM orm.model_def"
 					" WHERE class OPERATOR(pg_catalog.=) $1", 1, params);
 	PG_RETURN_VOID();
