@@ -72,6 +72,7 @@ REGRESS_TESTS = \
 	autoflush \
 	transactions \
 	queries \
+	criteria \
 	bulk \
 	evaluate \
 	explain \

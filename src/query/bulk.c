@@ -165,7 +165,8 @@ push_foreign_key(JsonbParseState **state, Model *model,
 				 Relationship *relationship, JsonbContainer *document,
 				 JsonbValue *value)
 {
-	if (value->type != jbvNull && !names_related_key(relationship, value))
+	if (relationship->direction != RELATIONSHIP_MANY_TO_ONE ||
+		(value->type != jbvNull && !names_related_key(relationship, value)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("changes of relationship \"%s\" must be null or an object with the key of the related row",
@@ -319,7 +320,7 @@ compose_returning(BulkCall *call, Composition *composition, BulkPlan plan)
 
 	appendStringInfoString(own, " RETURNING");
 	if (!call->is_delete)
-		compose_columns(composition);
+		appendStringInfo(own, " %s.*", composition->alias);
 	for (int i = 0; i < model->nkeys; i++)
 	{
 		if (call->is_delete)
@@ -390,21 +391,20 @@ sets_key(KeptStatement *kept, Model *model)
 	return false;
 }
 
-/* Has every object a row from this transaction, and none a pending change? */
+/* Are all rows certain, and has any object a pending change? */
 static void
-look_at_objects(List *objects, bool *all_known, bool *any_modified)
+look_at_objects(List *objects, bool *all_certain, bool *any_modified)
 {
 	ListCell   *cell;
 
-	*all_known = true;
+	*all_certain = true;
 	*any_modified = false;
 	foreach(cell, objects)
 	{
 		Object	   *object = lfirst(cell);
 
-		if (object_stored_row(object) == NULL ||
-			!object_is_of_transaction(object))
-			*all_known = false;
+		if (!object_row_is_certain(object))
+			*all_certain = false;
 		if (object_is_modified(object))
 			*any_modified = true;
 	}
@@ -422,14 +422,14 @@ choose_plan(BulkCall *call, BulkStatement *statement, Session *session,
 	List	   *objects = session == NULL ||
 	call->synchronize == SYNCHRONIZE_FALSE ? NIL :
 	session_persistent_objects(session, call->model);
-	bool		all_known;
+	bool		all_certain;
 	bool		any_modified;
 	bool		key_may_change;
 
 	if (objects == NIL)
 		return BULK_NOTHING;
-	look_at_objects(objects, &all_known, &any_modified);
-	if (all_known && call->synchronize != SYNCHRONIZE_FETCH)
+	look_at_objects(objects, &all_certain, &any_modified);
+	if (all_certain && call->synchronize != SYNCHRONIZE_FETCH)
 	{
 		*evaluation = evaluation_prepare(statement->kept, call->model, traits,
 										 statement->values, statement->nulls);
@@ -478,6 +478,13 @@ check_at_most(BulkCall *call, uint64 nrows)
 					call->at_most)));
 }
 
+/* Could triggers, cascades or functions change a row after RETURNING? */
+static bool
+may_change_again(KeptStatement *kept, const TableTraits *traits)
+{
+	return traits->triggers || traits->cascades || kept->is_volatile;
+}
+
 static uint64
 bulk_execute(BulkCall *call, Session *session, BulkStatement *statement)
 {
@@ -504,25 +511,23 @@ bulk_execute(BulkCall *call, Session *session, BulkStatement *statement)
 	nrows = own_statement_execute(statement->kept->plan, statement->values,
 								  statement->nulls, receiver);
 	check_at_most(call, nrows);
-	if (nrows == 0)
-		return 0;
-
-	/* what triggers and cascades changed after RETURNING is read again */
-	if (returning)
-		synchronize_matches(session, call->model,
-							match_receiver_matches(receiver),
-							statement->kept->set_columns,
-							traits.triggers || traits.cascades ||
-							statement->kept->is_volatile);
-	else if (plan == BULK_EVALUATE)
-		synchronize_evaluated(session, call->model, evaluation,
-							  statement->kept->set_columns, call->is_delete);
-	else if (plan == BULK_REREAD)
-		synchronize_reread(session, call->model, statement->kept->set_columns,
-						   call->is_delete);
+	if (nrows > 0)
+	{
+		if (returning)
+			synchronize_matches(session, call->model,
+								match_receiver_matches(receiver),
+								statement->kept->set_columns,
+								may_change_again(statement->kept, &traits));
+		else if (plan == BULK_EVALUATE)
+			synchronize_evaluated(session, call->model, evaluation,
+								  statement->kept->set_columns,
+								  call->is_delete);
+		else if (plan == BULK_REREAD)
+			synchronize_reread(session, call->model, call->is_delete);
+		expire_others(call->model->relid, session);
+	}
 	if (evaluation != NULL)
 		evaluation_end(evaluation);
-	expire_others(call->model->relid, session);
 	return nrows;
 }
 

@@ -20,7 +20,6 @@
 #include "utils/lsyscache.h"
 
 #include "query/internal.h"
-#include "session/session.h"
 
 /* A class name that would end the comment is shown without its stars. */
 static char *
@@ -135,14 +134,6 @@ compose_criteria(Composition *composition, const char *keyword,
 			appendStringInfoString(&composition->text, " AND ");
 		compose_filter_by(composition, filter_by);
 	}
-}
-
-void
-compose_columns(Composition *composition)
-{
-	appendStringInfo(&composition->text, " %s",
-					 session_select_list(composition->model,
-										 composition->alias));
 }
 
 char *

@@ -6,10 +6,10 @@
  *
  * The expressions are those of the analysed and rewritten statement itself,
  * with its coercions, typmods and domains.  The result is used only where it
- * is provably what the statement did: the row that the session knows has to
- * be the one that the statement saw (which takes a transaction with one
- * snapshot), and nothing but the statement's text may have had a say in it.
- * Everywhere else the rows are read again.
+ * is provably what the statement did: the rows that the session knows have to
+ * be those that the statement saw (the caller sees to that), and nothing but
+ * the statement's text may have had a say in it.  Everywhere else the rows
+ * are read again.
  *
  * An Evaluation lives in a memory context of its own under the current one.
  * Tables are locked with AccessShareLock while their traits are looked up;
@@ -21,7 +21,6 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "executor/executor.h"
@@ -264,9 +263,8 @@ evaluation_prepare(KeptStatement *kept, Model *model,
 	Evaluation *evaluation;
 	MemoryContext old;
 
-	if (!IsolationUsesXactSnapshot() || !traits->plain ||
-		traits->row_security || traits->triggers || traits->cascades ||
-		traits->generated)
+	if (!traits->plain || traits->row_security || traits->triggers ||
+		traits->cascades || traits->generated)
 		return NULL;
 	query = simple_query(kept, model->relid);
 	if (query == NULL || !query_is_fixed(query))

@@ -138,9 +138,6 @@ extern int	compose_json(Composition *composition, const char *name,
 extern void compose_criteria(Composition *composition, const char *keyword,
 							 const char *filter, Jsonb *filter_by);
 
-/* All columns, for a select list or RETURNING: " alias.*" */
-extern void compose_columns(Composition *composition);
-
 /*
  * The text that PostgreSQL gets, with every fragment checked, and the spans
  * of the fragments in it: array with one for each fragment.
@@ -249,8 +246,11 @@ extern void synchronize_evaluated(struct Session *session, Model *model,
 								  Evaluation *evaluation,
 								  Bitmapset *set_columns, bool is_delete);
 
-/* Reads the objects' rows again by their keys. */
+/*
+ * Reads the objects' rows again by their keys.  Not for an UPDATE when one of
+ * them has pending changes, since it does not tell which rows were matched.
+ */
 extern void synchronize_reread(struct Session *session, Model *model,
-							   Bitmapset *set_columns, bool is_delete);
+							   bool is_delete);
 
 #endif							/* PG_ORM_QUERY_INTERNAL_H */

@@ -137,9 +137,9 @@ query_compose(FunctionCallInfo fcinfo, const QuerySignature *signature,
 												  "query", params);
 	StringInfo	statement = &composition->text;
 
-	appendStringInfoString(statement, "SELECT");
-	compose_columns(composition);
-	appendStringInfo(statement, " FROM %s", model->relation_name);
+	appendStringInfo(statement, "SELECT %s FROM %s",
+					 session_select_list(model, composition->alias),
+					 model->relation_name);
 	compose_criteria(composition, "WHERE", filter, filter_by);
 	if (!PG_ARGISNULL(2))
 	{

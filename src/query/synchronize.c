@@ -47,8 +47,8 @@ typedef struct RereadReceiver
 	DestReceiver pub;
 	Session    *session;
 	Model	   *model;
-	Bitmapset  *set_columns;
 	bool		is_delete;
+	MemoryContext row_context;
 } RereadReceiver;
 
 static Datum *
@@ -338,7 +338,7 @@ reread_compose(Model *model, List *objects, bool is_delete)
 
 	appendStringInfoString(own, "SELECT ");
 	if (!is_delete)
-		appendStringInfoString(own, "t.*");
+		appendStringInfoString(own, session_select_list(model, "t"));
 	for (int i = 0; is_delete && i < model->nkeys; i++)
 		appendStringInfo(own, "%sk.%s", i == 0 ? "" : ", ",
 						 column_sql(model, model->keys[i].attnum));
@@ -357,21 +357,36 @@ reread_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	RereadReceiver *receiver = (RereadReceiver *) self;
 	Model	   *model = receiver->model;
+	MemoryContext old = MemoryContextSwitchTo(receiver->row_context);
 	Datum	   *key = palloc(sizeof(Datum) * model->nkeys);
-	HeapTuple	row = NULL;
-	int			ncolumns = 0;
-	Object	   *object = NULL;
+	Object	   *object;
 
 	if (!receiver->is_delete)
-		row = row_of_slot(model, slot, &ncolumns);
-	if (row != NULL ? key_of_row(model, row, key)
-		: key_of_slot(model, slot, 0, key))
+		(void) session_take_row(receiver->session, model, slot, false);
+	else if (key_of_slot(model, slot, 0, key))
+	{
 		object = session_find(receiver->session, model, key);
-	if (object != NULL && receiver->is_delete)
-		object_deleted_by_statement(object);
-	else if (object != NULL)
-		object_synchronize(object, row, receiver->set_columns);
+		if (object != NULL)
+			object_deleted_by_statement(object);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(receiver->row_context);
 	return true;
+}
+
+/* What is expired already is read again when it is wanted. */
+static List *
+objects_to_reread(Session *session, Model *model, bool is_delete)
+{
+	List	   *objects = NIL;
+	ListCell   *cell;
+
+	foreach(cell, session_persistent_objects(session, model))
+	{
+		if (is_delete || object_stored_row(lfirst(cell)) != NULL)
+			objects = lappend(objects, lfirst(cell));
+	}
+	return objects;
 }
 
 /*
@@ -379,24 +394,17 @@ reread_receive(TupleTableSlot *slot, DestReceiver *self)
  * access finds out.
  */
 void
-synchronize_reread(Session *session, Model *model, Bitmapset *set_columns,
-				   bool is_delete)
+synchronize_reread(Session *session, Model *model, bool is_delete)
 {
 	RereadReceiver receiver = {.session = session,.model = model,
-	.set_columns = set_columns,.is_delete = is_delete};
-	List	   *objects = NIL;
+	.is_delete = is_delete};
+	List	   *objects = objects_to_reread(session, model, is_delete);
 	Composition *composition;
 	KeptStatement *kept;
 	Datum	   *values;
 	char	   *nulls;
 	ListCell   *cell;
 
-	foreach(cell, session_persistent_objects(session, model))
-	{
-		/* what is expired already is read again when it is wanted */
-		if (is_delete || object_stored_row(lfirst(cell)) != NULL)
-			objects = lappend(objects, lfirst(cell));
-	}
 	if (objects == NIL)
 		return;
 	composition = reread_compose(model, objects, is_delete);
@@ -408,5 +416,8 @@ synchronize_reread(Session *session, Model *model, Bitmapset *set_columns,
 			object_expire_values(lfirst(cell));
 	}
 	receiver_init(&receiver.pub, reread_receive);
+	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext,
+												 "pg_orm row read again",
+												 ALLOCSET_DEFAULT_SIZES);
 	own_statement_execute(kept->plan, values, nulls, &receiver.pub);
 }

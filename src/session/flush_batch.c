@@ -249,10 +249,14 @@ item_written(FlushBatch *batch, FlushItem *item)
 				 InvalidTransactionId);
 	if (object->revision == item->revision)
 		set_late_columns(batch, version);
-	else if (version->changed != NULL)	/* changed again by a trigger */
-		version_set_changed(version, version->changed,
-							row_difference(model, item->returned,
-										   version->changed, NULL));
+	else if (version->changed != NULL)	/* perhaps changed by a trigger */
+	{
+		Bitmapset  *modified = row_difference(model, item->returned,
+											  version->changed, NULL);
+
+		version_set_changed(version, bms_is_empty(modified) ? NULL :
+							version->changed, modified);
+	}
 	if (model_key_of_row(model, item->returned->t_data, key) &&
 		(version->key == NULL ||
 		 !model_key_equal(model, key, version->key->values)))

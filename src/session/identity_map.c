@@ -664,14 +664,27 @@ object_is_modified(Object *object)
 	return version_is_pending_work(object->top);
 }
 
+/*
+ * A row of our own transaction's writing cannot be changed by anybody else;
+ * one that was merely read stays what statements see only in a transaction
+ * with one snapshot.
+ */
 bool
-object_is_of_transaction(Object *object)
+object_row_is_certain(Object *object)
 {
 	ObjectVersion *version = object->top;
 
+	if (version->state != OBJECT_PERSISTENT || version->stored == NULL)
+		return false;
+	if (version->rewritten ||
+		(TransactionIdIsValid(version->xmin) &&
+		 TransactionIdIsCurrentTransactionId(version->xmin)))
+		return true;
+	if (!IsolationUsesXactSnapshot())
+		return false;
 	while (version->below != NULL && version->below->stored == version->stored)
 		version = version->below;
-	return version->level != NULL;
+	return version->level != NULL;	/* not of an earlier transaction */
 }
 
 List *

@@ -110,8 +110,8 @@ extern const Datum *object_key(Object *object);
 
 extern bool object_is_modified(Object *object);
 
-/* Was its stored row read or written in the present transaction? */
-extern bool object_is_of_transaction(Object *object);
+/* Is its stored row what a statement of this transaction sees? */
+extern bool object_row_is_certain(Object *object);
 
 /*
  * After a bulk statement the object's stored row is row (copied).  Pending
