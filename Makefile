@@ -46,6 +46,10 @@ PARTS = \
 	session/autoflush \
 	session/client_call \
 	session/transaction \
+	session/association \
+	session/collection \
+	session/cascade \
+	session/graph \
 	session/objects \
 	query/fragment \
 	query/filter_by \

@@ -22,6 +22,7 @@
 #include "lib/ilist.h"
 #include "nodes/parsenodes.h"
 #include "utils/hsearch.h"
+#include "utils/jsonb.h"
 
 #include "session/session.h"
 
@@ -233,6 +234,13 @@ extern void require_not_deleted(Model *model, Object *object);
 /* 55000 while the session flushes. */
 extern void require_not_flushing(Session *session);
 
+/* Gives the version a copy of the row as its pending changes. */
+extern void version_take_changes(ObjectVersion *version, HeapTuple row,
+								 Bitmapset *modified);
+
+/* After a change by a call: files the object, and sees to the commit. */
+extern void object_changed(Object *object);
+
 /* Discards pending changes; what was added is gone. */
 extern void object_discard_changes(Object *object);
 extern void session_discard_pending(Session *session);
@@ -322,6 +330,28 @@ extern HeapTuple row_of_slot(Model *model, TupleTableSlot *slot, int nextra);
 /* The same for what session_select_list names: the row and its xmin. */
 extern HeapTuple row_of_loaded_slot(Model *model, TupleTableSlot *slot,
 									TransactionId *xmin);
+
+/* 22023 unless the document is a JSON object. */
+extern void require_object_document(Model *model, Jsonb *doc);
+
+/* A column of a row, NULL or not. */
+extern Datum row_column(Model *model, Datum row, AttrNumber attnum,
+						bool *isnull);
+
+/* A row with some columns replaced. */
+extern Datum row_with_columns(Model *model, Datum row, int n,
+							  const AttrNumber *attnums, const Datum *values,
+							  const bool *nulls);
+
+/* Columns as a Bitmapset, offset as usual. */
+extern Bitmapset *column_set(int n, const AttrNumber *attnums);
+
+/* A value as that of another type, by text where the types differ. */
+extern Datum convert_value(Datum value, Oid from, Oid to, int32 typmod);
+
+/* Equality of values of columns that a relationship pairs. */
+extern bool column_values_equal(Model *a_model, AttrNumber a_attnum, Datum a,
+								Model *b_model, AttrNumber b_attnum, Datum b);
 
 /* Copies a composite Datum into a palloc'd tuple. */
 extern HeapTuple row_to_tuple(Datum row);

@@ -19,6 +19,7 @@
 #include "utils/tuplestore.h"
 
 #include "compat.h"
+#include "session/graph.h"
 #include "session/internal.h"
 #include "session/unit_of_work.h"
 
@@ -137,28 +138,43 @@ orm_add_object(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(object_result(model, object));
 }
 
-static Object *
-add_document(Session *session, Model *model, Jsonb *doc)
-{
-	Bitmapset  *given = NULL;
-	Datum		row = row_from_document(model, (Datum) 0, JsonbPGetDatum(doc),
-										&given);
-
-	row = row_with_defaults(model, row, &given);
-	return session_add(session, model, row, given);
-}
-
 PG_FUNCTION_INFO_V1(orm_add_document);
 Datum
 orm_add_document(PG_FUNCTION_ARGS)
 {
 	Model	   *model = call_model(fcinfo);
-	Object	   *object;
 
 	session_require_writable("orm.add()");
-	object = add_document(session_current(), model,
-						  document_argument(fcinfo, 1, model));
-	PG_RETURN_DATUM(object_result(model, object));
+	PG_RETURN_DATUM(graph_add(session_current(), model,
+							  document_argument(fcinfo, 1, model)));
+}
+
+/* ------------------------------------------------------------------------
+ * merge
+ * ------------------------------------------------------------------------
+ */
+PG_FUNCTION_INFO_V1(orm_merge_document);
+Datum
+orm_merge_document(PG_FUNCTION_ARGS)
+{
+	Model	   *model = call_model(fcinfo);
+
+	session_require_writable("orm.merge()");
+	PG_RETURN_DATUM(graph_merge(session_current(), model,
+								document_argument(fcinfo, 1, model)));
+}
+
+PG_FUNCTION_INFO_V1(orm_merge_object);
+Datum
+orm_merge_object(PG_FUNCTION_ARGS)
+{
+	Model	   *model = call_model(fcinfo);
+
+	session_require_writable("orm.merge()");
+	if (PG_ARGISNULL(0))
+		(void) object_key_required(model, NULL);
+	PG_RETURN_DATUM(graph_merge_row(session_current(), model,
+									PG_GETARG_DATUM(0)));
 }
 
 /* Adds the documents of an array, and puts the objects into the result. */
@@ -176,13 +192,15 @@ add_documents(Model *model, Jsonb *docs, ReturnSetInfo *rsinfo)
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
 		MemoryContext old;
-		Object	   *object;
+		HeapTupleData tuple = {0};
 
 		if (token != WJB_ELEM)
 			continue;
 		old = MemoryContextSwitchTo(per_document);
-		object = add_document(session, model, JsonbValueToJsonb(&value));
-		tuplestore_puttuple(rsinfo->setResult, object_current_row(object));
+		tuple.t_data = DatumGetHeapTupleHeader(graph_add(session, model,
+														 JsonbValueToJsonb(&value)));
+		tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
+		tuplestore_puttuple(rsinfo->setResult, &tuple);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(per_document);
 	}
@@ -288,19 +306,13 @@ Datum
 orm_set(PG_FUNCTION_ARGS)
 {
 	Model	   *model = call_model(fcinfo);
-	Object	   *object;
-	Jsonb	   *changes;
-	Bitmapset  *columns = NULL;
-	Datum		row;
+	Datum	   *key;
 
 	session_require_writable("orm.set()");
-	object = session_object(session_current(), model, object_argument(fcinfo));
-	require_not_deleted(model, object);
-	changes = document_argument(fcinfo, 1, model);
-	row = row_from_document(model, object_result(model, object),
-							JsonbPGetDatum(changes), &columns);
-	session_set(model, object, row, columns);
-	PG_RETURN_DATUM(object_result(model, object));
+	key = object_key_required(model, object_argument(fcinfo));
+	PG_RETURN_DATUM(graph_set(session_current(), model,
+							  row_of_key(model, key),
+							  document_argument(fcinfo, 1, model)));
 }
 
 PG_FUNCTION_INFO_V1(orm_delete);
@@ -319,6 +331,21 @@ orm_delete(PG_FUNCTION_ARGS)
  * forgetting
  * ------------------------------------------------------------------------
  */
+/* Along relationships with that cascade; what is pending stays so. */
+static void
+expire_with_cascade(Session *session, Model *model, Object *object)
+{
+	HeapTuple	current = object_current_row(object);
+	Datum		row;
+
+	if (object->top->state == OBJECT_PENDING || current == NULL)
+		return;
+	row = row_from_tuple(model, current);
+	session_expire(model, object);
+	cascade_visit(session, model, row, CASCADE_REFRESH_EXPIRE,
+				  expire_with_cascade);
+}
+
 PG_FUNCTION_INFO_V1(orm_expire);
 Datum
 orm_expire(PG_FUNCTION_ARGS)
@@ -326,19 +353,35 @@ orm_expire(PG_FUNCTION_ARGS)
 	Model	   *model = call_model(fcinfo);
 	Object	   *object = object_in_session(fcinfo, model);
 
+	if (object != NULL && object->top->state != OBJECT_PENDING)
+		expire_with_cascade(object->session, model, object);
 	if (object != NULL)
 		session_expire(model, object);
 	PG_RETURN_VOID();
+}
+
+static void
+expunge_with_cascade(Session *session, Model *model, Object *object)
+{
+	HeapTuple	current = object_current_row(object);
+	Datum		row = current ? row_from_tuple(model, current) : (Datum) 0;
+
+	object_expunge(object);
+	if (current == NULL)
+		return;
+	session_forget_links(session, model, row);
+	cascade_visit(session, model, row, CASCADE_EXPUNGE, expunge_with_cascade);
 }
 
 PG_FUNCTION_INFO_V1(orm_expunge);
 Datum
 orm_expunge(PG_FUNCTION_ARGS)
 {
-	Object	   *object = object_in_session(fcinfo, call_model(fcinfo));
+	Model	   *model = call_model(fcinfo);
+	Object	   *object = object_in_session(fcinfo, model);
 
 	if (object != NULL)
-		object_expunge(object);
+		expunge_with_cascade(object->session, model, object);
 	PG_RETURN_VOID();
 }
 

@@ -12,9 +12,9 @@ CREATE FUNCTION orm.add(model anyelement, doc jsonb) RETURNS anyelement
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orm.add(anyelement, jsonb) IS
 $$Adds an object made from a JSON document to the current session; its INSERT runs at the next flush.
-model: NULL::table, only its type counts. doc: a JSON object keyed by column; an absent key takes the column's default, evaluated now, a JSON null is NULL. Returns the object, its key and defaults filled in.
+model: NULL::table, only its type counts. doc: a JSON object keyed by column or relationship; an absent column takes its default, evaluated now, a JSON null is NULL. The value of a relationship is an object, an array of them for a collection, or null: a nested document with the key of an existing object means that one, others are added as well. Returns the object, its key and defaults filled in.
 Errors: 22023 if doc is no JSON object, 42703 for an unknown key, 42704 if the row type is not mapped, 42501 without INSERT privilege, 23505 if the session has an object of that key, 428C9 for a generated column.
-Example: SELECT * FROM orm.add(NULL::users, '{"name": "lqz"}');$$;
+Example: SELECT * FROM orm.add(NULL::boy, '{"hostname": "b1", "girls": [{"name": "g1"}, {"name": "g2"}]}');$$;
 
 CREATE FUNCTION orm.add_all(model anyelement, docs jsonb)
 	RETURNS SETOF anyelement
@@ -49,16 +49,35 @@ CREATE FUNCTION orm.set(object anyelement, changes jsonb) RETURNS anyelement
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orm.set(anyelement, jsonb) IS
 $$Changes an object; its UPDATE runs at the next flush, of the columns that differ from the stored row.
-object: names the object by its key; it is loaded first if the session does not have it. changes: a JSON object keyed by column. Returns the object as the session has it now.
+object: names the object by its key; it is loaded first if the session does not have it. changes: a JSON object keyed by column or relationship, as the document of orm.add; an array makes a collection be exactly its members. Returns the object as the session has it now.
 Errors: P0002 without an object or a row with its key, 55000 if it is deleted, 42703 for an unknown key, 22023 if changes is no JSON object, 42501 without UPDATE privilege on the columns.
 Example: SELECT u.* FROM users o, orm.set(o, '{"age": 5}') u WHERE o.id = 1;$$;
+
+CREATE FUNCTION orm.merge(object anyelement) RETURNS anyelement
+	AS 'MODULE_PATHNAME', 'orm_merge_object'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orm.merge(anyelement) IS
+$$Inserts or updates by key: changes the object of that key if there is one, and adds it otherwise; written at the next flush.
+object: a row of a model, all of whose columns are taken; a new object takes a column's default where the row has NULL. Returns the object as the session has it.
+Errors: P0002 without an object, 40001 if the row names another version than the stored one (models with a version column), 55000 if the object is deleted, and those of orm.add and orm.set.
+Example: SELECT * FROM orm.merge(jsonb_populate_record(NULL::users, '{"id": 1, "name": "row"}'));$$;
+
+CREATE FUNCTION orm.merge(model anyelement, doc jsonb) RETURNS anyelement
+	AS 'MODULE_PATHNAME', 'orm_merge_document'
+	LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION orm.merge(anyelement, jsonb) IS
+$$Inserts or updates by the key in a JSON document, nested documents too; absent keys are left untouched, and an array makes a collection be exactly its members.
+model: NULL::table. doc: as of orm.add. Returns the object as the session has it.
+Errors: 40001 if doc names another version than the stored one (models with a version column), 55000 if the object is deleted, and those of orm.add and orm.set.
+Example: SELECT * FROM orm.merge(NULL::boy, '{"id": 1, "hostname": "b1", "girls": [{"id": 1}]}');$$;
 
 CREATE FUNCTION orm.delete(object anyelement) RETURNS void
 	AS 'MODULE_PATHNAME', 'orm_delete'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orm.delete(anyelement) IS
 $$Marks an object deleted; its DELETE runs at the next flush. One that was added and not flushed yet leaves the session without any SQL.
-object: names the object by its key. Errors: P0002 without an object or a row with its key, 55000 if it is deleted already, 42501 without DELETE privilege.
+What its relationships lead to is deleted with it (cascade delete), or gets NULL in its foreign keys; link rows go.
+object: names the object by its key. Errors: P0002 without an object or a row with its key, 55000 if it is deleted already, 42501 without DELETE privilege, 23502 if a foreign key that must not be NULL would become so.
 Example: SELECT orm.delete(u) FROM users u WHERE u.id = 1;$$;
 
 CREATE FUNCTION orm.refresh(object anyelement) RETURNS anyelement

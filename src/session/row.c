@@ -179,7 +179,7 @@ document_columns(Model *model, Jsonb *doc, Bitmapset **given)
 		attnum = model_attnum(model, name, true);
 		if (attnum == InvalidAttrNumber && is_relationship(model, name))
 			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("\"%s\" of %s is a relationship, not a column",
 							name, model->class_name),
 					 errhint("Name the foreign key column.")));
@@ -190,7 +190,7 @@ document_columns(Model *model, Jsonb *doc, Bitmapset **given)
 	}
 }
 
-static void
+void
 require_object_document(Model *model, Jsonb *doc)
 {
 	if (!JB_ROOT_IS_OBJECT(doc))
@@ -424,6 +424,79 @@ row_of_key(Model *model, const Datum *key)
 	}
 	return row_from_tuple(model, heap_form_tuple(model->tupdesc, values,
 												 nulls));
+}
+
+/* ------------------------------------------------------------------------
+ * single columns
+ * ------------------------------------------------------------------------
+ */
+Datum
+row_column(Model *model, Datum row, AttrNumber attnum, bool *isnull)
+{
+	HeapTupleData tuple;
+
+	tuple.t_data = DatumGetHeapTupleHeader(row);
+	tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
+	ItemPointerSetInvalid(&tuple.t_self);
+	tuple.t_tableOid = InvalidOid;
+	return heap_getattr(&tuple, attnum, model->tupdesc, isnull);
+}
+
+Datum
+row_with_columns(Model *model, Datum row, int n, const AttrNumber *attnums,
+				 const Datum *values, const bool *nulls)
+{
+	int			natts = model->tupdesc->natts;
+	Datum	   *row_values = palloc(natts * sizeof(Datum));
+	bool	   *row_nulls = palloc(natts * sizeof(bool));
+
+	row_deform(model, row, row_values, row_nulls);
+	for (int i = 0; i < n; i++)
+	{
+		row_values[attnums[i] - 1] = values[i];
+		row_nulls[attnums[i] - 1] = nulls[i];
+	}
+	return row_from_tuple(model, heap_form_tuple(model->tupdesc, row_values,
+												 row_nulls));
+}
+
+Bitmapset *
+column_set(int n, const AttrNumber *attnums)
+{
+	Bitmapset  *result = NULL;
+
+	for (int i = 0; i < n; i++)
+		result = bms_add_member(result, column_member(attnums[i]));
+	return result;
+}
+
+Datum
+convert_value(Datum value, Oid from, Oid to, int32 typmod)
+{
+	Oid			output,
+				input,
+				io_param;
+	bool		is_varlena;
+
+	if (from == to)
+		return value;
+	getTypeOutputInfo(from, &output, &is_varlena);
+	getTypeInputInfo(to, &input, &io_param);
+	return OidInputFunctionCall(input, OidOutputFunctionCall(output, value),
+								io_param, typmod);
+}
+
+bool
+column_values_equal(Model *a_model, AttrNumber a_attnum, Datum a,
+					Model *b_model, AttrNumber b_attnum, Datum b)
+{
+	Form_pg_attribute a_column = TupleDescAttr(a_model->tupdesc, a_attnum - 1);
+	Form_pg_attribute b_column = TupleDescAttr(b_model->tupdesc, b_attnum - 1);
+	Oid			operator = types_equality_operator(a_column->atttypid,
+												   b_column->atttypid);
+
+	return DatumGetBool(OidFunctionCall2Coll(get_opcode(operator),
+											 a_column->attcollation, a, b));
 }
 
 /* ------------------------------------------------------------------------

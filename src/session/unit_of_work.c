@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "session/graph.h"
 #include "session/internal.h"
 #include "session/unit_of_work.h"
 
@@ -80,7 +81,7 @@ commit_flush_forget(void)
  * changes
  * ------------------------------------------------------------------------
  */
-static void
+void
 object_changed(Object *object)
 {
 	object_refile(object);
@@ -88,8 +89,8 @@ object_changed(Object *object)
 		commit_flush_arm();
 }
 
-static void
-version_take_changes(Model *model, ObjectVersion *version, HeapTuple row,
+void
+version_take_changes(ObjectVersion *version, HeapTuple row,
 					 Bitmapset *modified)
 {
 	Session    *session = version->object->session;
@@ -110,14 +111,14 @@ object_add_again(Model *model, Object *object, HeapTuple row,
 		/* row switch: the delete and this add become one UPDATE */
 		version = object_touch(object);
 		version->marked_deleted = false;
-		version_take_changes(model, version, row,
+		version_take_changes(version, row,
 							 row_updatable_columns(model));
 	}
 	else if (object->top->state == OBJECT_DELETED)
 	{
 		version = object_touch(object);
 		version->state = OBJECT_PENDING;
-		version_take_changes(model, version, row, given);
+		version_take_changes(version, row, given);
 	}
 	else
 		ereport(ERROR,
@@ -147,7 +148,7 @@ session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 	}
 	object = object_create(session, model, has_key ? key : NULL,
 						   OBJECT_PENDING);
-	version_take_changes(model, object->top, tuple, given);
+	version_take_changes(object->top, tuple, given);
 	object_changed(object);
 	return object;
 }
@@ -220,7 +221,7 @@ pending_set(Model *model, Object *object, HeapTuple row, Bitmapset *columns)
 	ObjectVersion *version = object_touch(object);
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 
-	version_take_changes(model, version, row,
+	version_take_changes(version, row,
 						 bms_union(version->modified, columns));
 	if (model_key_of_row(model, row->t_data, key) &&
 		(version->key == NULL ||
@@ -239,7 +240,7 @@ persistent_set(Model *model, Object *object, HeapTuple row,
 	if (bms_is_empty(modified))
 		version_set_changed(version, NULL, NULL);
 	else
-		version_take_changes(model, version, row, modified);
+		version_take_changes(version, row, modified);
 }
 
 /* row is the object's current row with new values in columns. */
@@ -263,24 +264,45 @@ session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
 	object_changed(object);
 }
 
+/* Forgets that the object was to be deleted. */
+void
+session_undelete(Object *object)
+{
+	object_touch(object)->marked_deleted = false;
+	object_changed(object);
+}
+
+/* Never written: there is nothing to delete, and nobody to reference it. */
+static void
+pending_delete(Model *model, Object *object)
+{
+	Session    *session = object->session;
+	Datum		row = row_from_tuple(model, object_current_row(object));
+
+	cascade_delete(session, model, row);
+	session_forget_links(session, model, row);
+	object_expunge(object);
+}
+
 void
 session_delete(Model *model, Object *object)
 {
-	ObjectVersion *version;
+	Session    *session = object->session;
+	Datum		row;
 
 	if (object->top->state == OBJECT_DELETED)
 		require_not_deleted(model, object);
 	if (object->top->state == OBJECT_PENDING)
 	{
-		/* never written: there is nothing to delete */
-		object_expunge(object);
+		pending_delete(model, object);
 		return;
 	}
 	access_require(model, ACL_DELETE, NULL);
 	LockRelationOid(model->relid, AccessShareLock);
-	version = object_touch(object);
-	version->marked_deleted = true;
+	row = row_from_tuple(model, object_current_row(object));
+	object_touch(object)->marked_deleted = true;
 	object_changed(object);
+	cascade_delete(session, model, row);
 }
 
 /* ------------------------------------------------------------------------

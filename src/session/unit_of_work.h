@@ -30,7 +30,13 @@ extern Object *session_object(Session *session, Model *model,
 extern void session_set(Model *model, Object *object, Datum row,
 						Bitmapset *columns);
 
-/* Marks the object deleted; a pending one leaves the session. */
+/* Takes the deleted mark off. */
+extern void session_undelete(Object *object);
+
+/*
+ * Marks the object deleted, and what its relationships' cascades lead to; a
+ * pending one leaves the session.
+ */
 extern void session_delete(Model *model, Object *object);
 
 /* Forgets loaded values and pending changes; 55000 for a pending object. */

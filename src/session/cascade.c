@@ -1,0 +1,134 @@
+/*-------------------------------------------------------------------------
+ *
+ * cascade.c
+ *	  What deleting, expunging or expiring an object does to its neighbours.
+ *
+ * The rules are the reference's: with the delete cascade the members of a
+ * collection are deleted with their owner, at the time of the call; without
+ * it their foreign keys become NULL; with passive_deletes only what the
+ * session has is looked at and the rest is left to the database.  Link rows
+ * are deleted by the flush, with one statement (flush_batch.c).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "compat.h"
+#include "session/graph.h"
+#include "session/internal.h"
+
+static Object *
+find_by_row(Session *session, Model *model, Datum row)
+{
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+
+	if (!model_key_of_row(model, DatumGetHeapTupleHeader(row), key))
+		return NULL;
+	return session_find(session, model, key);
+}
+
+/* A member, whose row may have to be read; NULL if it is gone. */
+static Object *
+member_loaded(Session *session, Model *target, Datum member)
+{
+	Object	   *object = find_by_row(session, target, member);
+
+	if (object != NULL && object->top->state != OBJECT_PERSISTENT)
+		return object;
+	return session_object(session, target, DatumGetHeapTupleHeader(member));
+}
+
+static bool
+is_deleted(Object *object)
+{
+	return object->top->state == OBJECT_DELETED ||
+		object->top->marked_deleted;
+}
+
+static void
+cascade_delete_members(Session *session, Model *model, Datum row,
+					   Relationship *relationship)
+{
+	Model	   *target = model_by_relid(relationship->target, false);
+	List	   *members = collection_members(session, model, row, relationship,
+											 !relationship->passive_deletes);
+	ListCell   *cell;
+
+	foreach(cell, members)
+	{
+		Object	   *member = member_loaded(session, target,
+										   PointerGetDatum(lfirst(cell)));
+
+		if (is_deleted(member))
+			continue;
+		if (relationship->cascade & CASCADE_DELETE)
+			session_delete(target, member);
+		else
+			member_release(relationship, target, member, false);
+	}
+}
+
+/* The target of a foreign key, or all targets of links. */
+static void
+cascade_delete_targets(Session *session, Model *model, Datum row,
+					   Relationship *relationship)
+{
+	Model	   *target = model_by_relid(relationship->target, false);
+	ListCell   *cell;
+
+	if (!(relationship->cascade & CASCADE_DELETE))
+		return;
+	foreach(cell, collection_members(session, model, row, relationship, true))
+	{
+		Object	   *object = member_loaded(session, target,
+										   PointerGetDatum(lfirst(cell)));
+
+		if (!is_deleted(object))
+			session_delete(target, object);
+	}
+}
+
+void
+cascade_delete(Session *session, Model *model, Datum row)
+{
+	check_stack_depth();
+	for (int i = 0; i < model->nrelationships; i++)
+	{
+		Relationship *relationship = model->relationships[i];
+
+		if (relationship->viewonly)
+			continue;
+		if (relationship->direction == RELATIONSHIP_ONE_TO_MANY)
+			cascade_delete_members(session, model, row, relationship);
+		else
+			cascade_delete_targets(session, model, row, relationship);
+	}
+}
+
+void
+cascade_visit(Session *session, Model *model, Datum row, int cascade,
+			  void (*visit) (Session *session, Model *model, Object *object))
+{
+	check_stack_depth();
+	for (int i = 0; i < model->nrelationships; i++)
+	{
+		Relationship *relationship = model->relationships[i];
+		Model	   *target;
+		ListCell   *cell;
+
+		if (!(relationship->cascade & cascade))
+			continue;
+		target = model_by_relid(relationship->target, false);
+		foreach(cell, collection_members(session, model, row, relationship,
+										 false))
+		{
+			Object	   *object = find_by_row(session, target,
+											 PointerGetDatum(lfirst(cell)));
+
+			if (object != NULL)
+				visit(session, target, object);
+		}
+	}
+}

@@ -1,0 +1,586 @@
+/*-------------------------------------------------------------------------
+ *
+ * collection.c
+ *	  The members of a relationship: reading them as the session sees them,
+ *	  orm.append and orm.remove.
+ *
+ * Collections are not kept: the foreign keys (or links) are the truth, those
+ * of the table with the session's pending changes over them.  Appending and
+ * removing neither load nor flush, so that moving a member from one owner to
+ * another is never cut in two.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+
+#include "compat.h"
+#include "session/graph.h"
+#include "session/internal.h"
+
+typedef struct MembersReceiver
+{
+	DestReceiver pub;
+	Session    *session;
+	Model	   *target;
+	MemoryContext context;		/* of the list and its rows */
+	List	   *rows;
+} MembersReceiver;
+
+/* ------------------------------------------------------------------------
+ * reading members
+ * ------------------------------------------------------------------------
+ */
+static char *
+members_sql(const StatementSubject *subject)
+{
+	Model	   *model = subject->model;
+	Relationship *relationship = subject->relationship;
+	Model	   *target = model_by_relid(relationship->target, false);
+	bool		many = relationship->direction == RELATIONSHIP_MANY_TO_MANY;
+	Model	   *near = many ? relationship_association(relationship) : target;
+	AttrNumber *near_attnums = many ? relationship->secondary_local :
+	relationship->remote_attnums;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "/* pg_orm load %s */ SELECT %s FROM %s AS t WHERE ",
+					 class_comment(target), session_select_list(target, "t"),
+					 target->relation_name);
+	if (many)
+	{
+		appendStringInfo(&sql, "EXISTS (SELECT FROM %s AS s WHERE ",
+						 near->relation_name);
+		for (int i = 0; i < relationship->nremote; i++)
+			appendStringInfo(&sql, "%s AND ",
+							 column_equality_sql(near, "s",
+												 relationship->secondary_remote[i],
+												 target, "t",
+												 relationship->remote_attnums[i]));
+	}
+	for (int i = 0; i < relationship->nlocal; i++)
+	{
+		Oid			near_type = TupleDescAttr(near->tupdesc,
+											  near_attnums[i] - 1)->atttypid;
+		Oid			local_type = TupleDescAttr(model->tupdesc,
+											   relationship->local_attnums[i] - 1)->atttypid;
+
+		appendStringInfo(&sql, "%s%s.%s %s $%d", i > 0 ? " AND " : "",
+						 many ? "s" : "t", column_sql(near, near_attnums[i]),
+						 operator_sql(types_equality_operator(near_type,
+															  local_type)),
+						 i + 1);
+	}
+	if (many)
+		appendStringInfoChar(&sql, ')');
+	return sql.data;
+}
+
+static bool
+members_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	MembersReceiver *receiver = (MembersReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(receiver->context);
+	Datum		row = session_take_row(receiver->session, receiver->target,
+									   slot, false);
+
+	receiver->rows = lappend(receiver->rows, DatumGetPointer(row));
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+/* Reads the stored members; none if a local column is NULL. */
+static List *
+members_load(Session *session, Model *model, Datum row,
+			 Relationship *relationship)
+{
+	StatementSubject subject = {
+		.kind = STATEMENT_MEMBERS,
+		.model = model,
+		.relationship = relationship
+	};
+	MembersReceiver receiver = {
+		.session = session,
+		.target = model_by_relid(relationship->target, false),
+		.context = CurrentMemoryContext
+	};
+	int			n = relationship->nlocal;
+	Oid		   *argtypes = palloc(n * sizeof(Oid));
+	Datum	   *values = palloc(n * sizeof(Datum));
+	bool		isnull;
+
+	for (int i = 0; i < n; i++)
+	{
+		AttrNumber	attnum = relationship->local_attnums[i];
+
+		argtypes[i] = TupleDescAttr(model->tupdesc, attnum - 1)->atttypid;
+		values[i] = row_column(model, row, attnum, &isnull);
+		if (isnull)
+			return NIL;
+	}
+	receiver.pub = *None_Receiver;
+	receiver.pub.receiveSlot = members_receive;
+	SPI_connect();
+	own_statement_execute(statement_plan(&subject, n, argtypes, members_sql),
+						  values, NULL, &receiver.pub);
+	SPI_finish();
+	return receiver.rows;
+}
+
+/* Do the foreign-key columns of a member lead to the owner? */
+static bool
+is_member(Model *model, Datum row, Relationship *relationship, Model *target,
+		  Datum member)
+{
+	for (int i = 0; i < relationship->nlocal; i++)
+	{
+		AttrNumber	local = relationship->local_attnums[i];
+		AttrNumber	remote = relationship->remote_attnums[i];
+		bool		local_null,
+					remote_null;
+		Datum		local_value = row_column(model, row, local, &local_null);
+		Datum		remote_value = row_column(target, member, remote,
+											  &remote_null);
+
+		if (local_null || remote_null ||
+			!column_values_equal(target, remote, remote_value, model, local,
+								 local_value))
+			return false;
+	}
+	return true;
+}
+
+static bool
+rows_have_key(Model *model, List *rows, Datum row)
+{
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	Datum	   *other = palloc(model->nkeys * sizeof(Datum));
+	ListCell   *cell;
+
+	if (!model_key_of_row(model, DatumGetHeapTupleHeader(row), key))
+		return false;
+	foreach(cell, rows)
+	{
+		HeapTupleHeader header =
+			DatumGetHeapTupleHeader(PointerGetDatum(lfirst(cell)));
+
+		if (model_key_of_row(model, header, other) &&
+			model_key_equal(model, key, other))
+			return true;
+	}
+	return false;
+}
+
+/* Of the stored members, those that the session has not taken away. */
+static List *
+members_keep(Session *session, Model *model, Datum row,
+			 Relationship *relationship, Model *target, List *loaded)
+{
+	bool		many = relationship->direction == RELATIONSHIP_MANY_TO_MANY;
+	Datum	   *key = palloc(target->nkeys * sizeof(Datum));
+	List	   *kept = NIL;
+	ListCell   *cell;
+
+	foreach(cell, loaded)
+	{
+		Datum		member = PointerGetDatum(lfirst(cell));
+		Object	   *object;
+
+		(void) model_key_of_row(target, DatumGetHeapTupleHeader(member), key);
+		object = session_find(session, target, key);
+		if (object != NULL && object->top->marked_deleted)
+			continue;
+		if (many ?
+			session_pending_link(session, relationship, row, member) < 0 :
+			!is_member(model, row, relationship, target, member))
+			continue;
+		kept = lappend(kept, lfirst(cell));
+	}
+	return kept;
+}
+
+/* Members by pending changes of their foreign keys. */
+static List *
+members_pending(Session *session, Model *model, Datum row,
+				Relationship *relationship, Model *target, List *members)
+{
+	List	   *found = NIL;
+	dlist_iter	iter;
+	ListCell   *cell;
+
+	dlist_foreach(iter, &model_objects(session, target)->objects)
+	{
+		Object	   *object = dlist_container(Object, model_node, iter.cur);
+		HeapTuple	changed = object->top->changed;
+
+		if (changed == NULL || object->top->marked_deleted ||
+			object->userid != GetUserId() ||
+			object->row_security != row_security)
+			continue;
+		found = lappend(found,
+						DatumGetPointer(row_from_tuple(target, changed)));
+	}
+	foreach(cell, found)
+	{
+		Datum		member = PointerGetDatum(lfirst(cell));
+
+		if (is_member(model, row, relationship, target, member) &&
+			!rows_have_key(target, members, member))
+			members = lappend(members, lfirst(cell));
+	}
+	return members;
+}
+
+static List *
+members_linked(Session *session, Relationship *relationship, Datum row,
+			   Model *target, List *members)
+{
+	ListCell   *cell;
+
+	foreach(cell, session_linked_targets(session, relationship, row))
+	{
+		if (!rows_have_key(target, members, PointerGetDatum(lfirst(cell))))
+			members = lappend(members, lfirst(cell));
+	}
+	return members;
+}
+
+List *
+collection_members(Session *session, Model *model, Datum row,
+				   Relationship *relationship, bool load)
+{
+	Model	   *target = model_by_relid(relationship->target, false);
+	List	   *members = NIL;
+
+	if (load)
+		members = members_keep(session, model, row, relationship, target,
+							   members_load(session, model, row,
+											relationship));
+	if (relationship->direction == RELATIONSHIP_MANY_TO_MANY)
+		return members_linked(session, relationship, row, target, members);
+	if (!load)
+	{
+		ListCell   *cell;
+
+		foreach(cell, session_persistent_objects(session, target))
+		{
+			HeapTuple	current = object_current_row(lfirst(cell));
+
+			if (current != NULL &&
+				is_member(model, row, relationship, target,
+						  row_from_tuple(target, current)))
+				members = lappend(members,
+								  DatumGetPointer(row_from_tuple(target,
+																 current)));
+		}
+	}
+	return members_pending(session, model, row, relationship, target, members);
+}
+
+/* ------------------------------------------------------------------------
+ * changing members
+ * ------------------------------------------------------------------------
+ */
+void
+require_writable_relationship(Model *model, Relationship *relationship)
+{
+	if (relationship->viewonly)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("relationship \"%s\" of %s is viewonly",
+						relationship->name, model->class_name)));
+}
+
+/* The member as an object of the session, its row known or not. */
+static Object *
+member_object(Session *session, Model *target, Datum member)
+{
+	Datum	   *key = object_key_required(target,
+										  DatumGetHeapTupleHeader(member));
+	Object	   *object = session_find(session, target, key);
+
+	if (object == NULL)
+		object = object_create(session, target, key, OBJECT_PERSISTENT);
+	else if (object->top->state == OBJECT_DELETED)
+		require_not_deleted(target, object);
+	return object;
+}
+
+/* Sets columns of an object whose row need not be known. */
+static void
+member_set_columns(Model *target, Object *object, int n,
+				   const AttrNumber *attnums, const Datum *values,
+				   const bool *nulls)
+{
+	Bitmapset  *columns = column_set(n, attnums);
+	HeapTuple	current = object_current_row(object);
+	ObjectVersion *version;
+	Datum		row;
+
+	if (current != NULL)
+	{
+		row = row_with_columns(target, row_from_tuple(target, current), n,
+							   attnums, values, nulls);
+		session_set(target, object, row, columns);
+		return;
+	}
+	access_require(target, ACL_UPDATE, columns);
+	LockRelationOid(target->relid, AccessShareLock);
+	version = object_touch(object);
+	row = version->changed ? row_from_tuple(target, version->changed) :
+		row_of_key(target, object_key(object));
+	row = row_with_columns(target, row, n, attnums, values, nulls);
+	version_take_changes(version, row_to_tuple(row),
+						 bms_union(version->modified, columns));
+	object_changed(object);
+}
+
+static void
+member_assign(Model *model, Datum row, Relationship *relationship,
+			  Model *target, Object *object)
+{
+	int			n = relationship->nremote;
+	Datum	   *values = palloc(n * sizeof(Datum));
+	bool	   *nulls = palloc(n * sizeof(bool));
+	ObjectVersion *version = object_touch(object);
+
+	/* given to an owner, it is no longer to be deleted */
+	version->marked_deleted = false;
+	version->orphan_attnum = InvalidAttrNumber;
+	for (int i = 0; i < n; i++)
+	{
+		AttrNumber	local = relationship->local_attnums[i];
+		Form_pg_attribute column = TupleDescAttr(target->tupdesc,
+												 relationship->remote_attnums[i] - 1);
+
+		values[i] = row_column(model, row, local, &nulls[i]);
+		if (!nulls[i])
+			values[i] = convert_value(values[i],
+									  TupleDescAttr(model->tupdesc,
+													local - 1)->atttypid,
+									  column->atttypid, column->atttypmod);
+	}
+	member_set_columns(target, object, n, relationship->remote_attnums,
+					   values, nulls);
+	object_refile(object);
+}
+
+static void
+require_nullable(Model *target, Relationship *relationship)
+{
+	for (int i = 0; i < relationship->nremote; i++)
+	{
+		AttrNumber	attnum = relationship->remote_attnums[i];
+
+		if (!TupleDescAttr(target->tupdesc, attnum - 1)->attnotnull)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_NOT_NULL_VIOLATION),
+				 errmsg("%s of %s would become NULL, but must not be NULL",
+						column_sql(target, attnum), target->class_name),
+				 errdetail("It leads to an object that is deleted or whose \"%s\" no longer has it.",
+						   relationship->name),
+				 errhint("Give it another owner, delete it, or declare the relationship with cascade => 'all, delete-orphan' or passive_deletes."),
+				 err_generic_string(PG_DIAG_TABLE_NAME,
+									get_rel_name(target->relid)),
+				 err_generic_string(PG_DIAG_COLUMN_NAME,
+									NameStr(TupleDescAttr(target->tupdesc,
+														  attnum - 1)->attname))));
+	}
+}
+
+/* Takes a member from its owner: NULL in its foreign key. */
+void
+member_release(Relationship *relationship, Model *target, Object *object,
+			   bool orphan)
+{
+	int			n = relationship->nremote;
+	Datum	   *values = palloc0(n * sizeof(Datum));
+	bool	   *nulls = palloc(n * sizeof(bool));
+
+	if (orphan && object->top->state == OBJECT_PENDING)
+	{
+		object_expunge(object);
+		return;
+	}
+	if (!orphan)
+		require_nullable(target, relationship);
+	memset(nulls, true, n * sizeof(bool));
+	member_set_columns(target, object, n, relationship->remote_attnums,
+					   values, nulls);
+	if (orphan)
+		object_touch(object)->orphan_attnum = relationship->remote_attnums[0];
+}
+
+void
+collection_append(Session *session, Model *model, Datum row,
+				  Relationship *relationship, Datum member)
+{
+	Model	   *target = model_by_relid(relationship->target, false);
+
+	require_writable_relationship(model, relationship);
+	if (relationship->direction == RELATIONSHIP_MANY_TO_MANY)
+		session_link(session, relationship, row, member);
+	else
+		member_assign(model, row, relationship, target,
+					  member_object(session, target, member));
+}
+
+void
+collection_remove(Session *session, Model *model, Datum row,
+				  Relationship *relationship, Datum member)
+{
+	Model	   *target = model_by_relid(relationship->target, false);
+	Object	   *object;
+	HeapTuple	current;
+
+	require_writable_relationship(model, relationship);
+	if (relationship->direction == RELATIONSHIP_MANY_TO_MANY)
+	{
+		session_unlink(session, relationship, row, member);
+		return;
+	}
+	object = member_object(session, target, member);
+	current = object_current_row(object);
+	if (current != NULL &&
+		!is_member(model, row, relationship, target,
+				   row_from_tuple(target, current)))
+		return;					/* it is not the owner's */
+	member_release(relationship, target, object,
+				   relationship->cascade & CASCADE_DELETE_ORPHAN);
+}
+
+void
+collection_replace(Session *session, Model *model, Datum row,
+				   Relationship *relationship, List *members)
+{
+	Model	   *target = model_by_relid(relationship->target, false);
+	List	   *before = collection_members(session, model, row, relationship,
+											true);
+	ListCell   *cell;
+
+	foreach(cell, before)
+	{
+		if (!rows_have_key(target, members, PointerGetDatum(lfirst(cell))))
+			collection_remove(session, model, row, relationship,
+							  PointerGetDatum(lfirst(cell)));
+	}
+	foreach(cell, members)
+	{
+		if (!rows_have_key(target, before, PointerGetDatum(lfirst(cell))))
+			collection_append(session, model, row, relationship,
+							  PointerGetDatum(lfirst(cell)));
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * SQL
+ * ------------------------------------------------------------------------
+ */
+static Relationship *
+collection_argument(FunctionCallInfo fcinfo, Model *model)
+{
+	Relationship *relationship;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the name of the relationship is NULL")));
+	relationship = model_relationship(model,
+									  text_to_cstring(PG_GETARG_TEXT_PP(1)),
+									  false);
+	if (!relationship->uselist)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("relationship \"%s\" of %s is scalar, not a collection",
+						relationship->name, model->class_name),
+				 errhint("Use orm.set(object, '{\"%s\": ...}').",
+						 relationship->name)));
+	return relationship;
+}
+
+static Datum
+member_argument(FunctionCallInfo fcinfo, Relationship *relationship)
+{
+	Model	   *target = model_by_relid(relationship->target, false);
+	HeapTupleHeader member;
+
+	if (PG_ARGISNULL(2))
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("no object given"),
+				 errdetail("The member is NULL.")));
+	member = PG_GETARG_HEAPTUPLEHEADER(2);
+	if (HeapTupleHeaderGetTypeId(member) != target->rowtype)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("a member of \"%s\" must be a row of %s, not of type %s",
+						relationship->name, target->class_name,
+						format_type_be(HeapTupleHeaderGetTypeId(member)))));
+	return PG_GETARG_DATUM(2);
+}
+
+/* The owner's row: as it is given if only its key is wanted, else loaded. */
+static Datum
+owner_argument(FunctionCallInfo fcinfo, Session *session, Model *model,
+			   Relationship *relationship)
+{
+	HeapTupleHeader row = PG_ARGISNULL(0) ? NULL :
+	PG_GETARG_HEAPTUPLEHEADER(0);
+	Datum	   *key = object_key_required(model, row);
+
+	for (int i = 0; i < relationship->nlocal; i++)
+	{
+		bool		in_key = false;
+
+		for (int k = 0; k < model->nkeys; k++)
+			in_key |= model->keys[k].attnum == relationship->local_attnums[i];
+		if (!in_key)
+			return row_from_tuple(model,
+								  object_current_row(session_object(session,
+																	model,
+																	row)));
+	}
+	return row_of_key(model, key);
+}
+
+static void
+change_members(FunctionCallInfo fcinfo, const char *call,
+			   void (*change) (Session *session, Model *model, Datum row,
+							   Relationship *relationship, Datum member))
+{
+	Model	   *model = model_from_argument(fcinfo, 0);
+	Session    *session = session_current();
+	Relationship *relationship;
+	Datum		owner;
+
+	session_require_writable(call);
+	relationship = collection_argument(fcinfo, model);
+	require_writable_relationship(model, relationship);
+	owner = owner_argument(fcinfo, session, model, relationship);
+	change(session, model, owner, relationship,
+		   member_argument(fcinfo, relationship));
+}
+
+PG_FUNCTION_INFO_V1(orm_append);
+Datum
+orm_append(PG_FUNCTION_ARGS)
+{
+	change_members(fcinfo, "orm.append()", collection_append);
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(orm_remove);
+Datum
+orm_remove(PG_FUNCTION_ARGS)
+{
+	change_members(fcinfo, "orm.remove()", collection_remove);
+	PG_RETURN_VOID();
+}

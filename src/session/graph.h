@@ -1,0 +1,96 @@
+/*-------------------------------------------------------------------------
+ *
+ * graph.h
+ *	  Graphs of objects: relationships in documents, collections, links,
+ *	  cascades.  Used within the session module and by documents.
+ *
+ * Rows are passed as composite Datums, not as Object pointers: what is clean
+ * may be forgotten whenever something else is loaded.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_ORM_SESSION_GRAPH_H
+#define PG_ORM_SESSION_GRAPH_H
+
+#include "utils/jsonb.h"
+
+#include "session/unit_of_work.h"
+
+/* ------------------------------------------------------------------------
+ * in graph.c: documents with relationships
+ * ------------------------------------------------------------------------
+ */
+
+/* Adds an object and all that its document has in it; returns its row. */
+extern Datum graph_add(Session *session, Model *model, Jsonb *doc);
+
+/* Changes the object that row names, and what doc says of its neighbours. */
+extern Datum graph_set(Session *session, Model *model, Datum row, Jsonb *doc);
+
+/* Adds or changes, by the key in the row or in doc. */
+extern Datum graph_merge_row(Session *session, Model *model, Datum row);
+extern Datum graph_merge(Session *session, Model *model, Jsonb *doc);
+
+/* ------------------------------------------------------------------------
+ * in collection.c: the members of a relationship
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * The members as the session sees them: List of pointers to rows, of which
+ * only the key and the foreign key are sure to be there.  With load the stored
+ * ones are read, otherwise only the session's objects are looked at.
+ */
+extern List *collection_members(Session *session, Model *model, Datum row,
+								Relationship *relationship, bool load);
+
+/* Takes an object from its owner; an orphan is deleted by the flush. */
+extern void member_release(Relationship *relationship, Model *target,
+						   Object *object, bool orphan);
+extern void collection_append(Session *session, Model *model, Datum row,
+							  Relationship *relationship, Datum member);
+extern void collection_remove(Session *session, Model *model, Datum row,
+							  Relationship *relationship, Datum member);
+
+/* Makes the members be exactly those rows. */
+extern void collection_replace(Session *session, Model *model, Datum row,
+							   Relationship *relationship, List *members);
+
+/* A viewonly relationship is never written: 42809. */
+extern void require_writable_relationship(Model *model,
+										  Relationship *relationship);
+
+/* ------------------------------------------------------------------------
+ * in association.c: links through a secondary table
+ * ------------------------------------------------------------------------
+ */
+extern void session_link(Session *session, Relationship *relationship,
+						 Datum owner, Datum target);
+extern void session_unlink(Session *session, Relationship *relationship,
+						   Datum owner, Datum target);
+
+/* Is there a pending link (1), a pending removal (-1), or neither (0)? */
+extern int	session_pending_link(Session *session, Relationship *relationship,
+								 Datum owner, Datum target);
+
+/* Pending links of an object that leaves the session before it is stored. */
+extern void session_forget_links(Session *session, Model *model, Datum row);
+
+/* Rows of the targets that pending links of the owner lead to. */
+extern List *session_linked_targets(Session *session,
+									Relationship *relationship, Datum owner);
+
+/* ------------------------------------------------------------------------
+ * in cascade.c
+ * ------------------------------------------------------------------------
+ */
+/* What an orm.delete of the object does to its neighbours. */
+extern void cascade_delete(Session *session, Model *model, Datum row);
+
+/* Visits neighbours in the session along relationships with that cascade. */
+extern void cascade_visit(Session *session, Model *model, Datum row,
+						  int cascade,
+						  void (*visit) (Session *session, Model *model,
+										 Object *object));
+
+#endif							/* PG_ORM_SESSION_GRAPH_H */
