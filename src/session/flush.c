@@ -15,7 +15,9 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "executor/spi.h"
+#include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 
 #include "compat.h"
 #include "session/flush.h"
@@ -150,56 +152,50 @@ batch_for(List **batches, Object *object, Model *model)
 	return batch;
 }
 
-/* Writes the batches of one relation and kind. */
-static int64
-flush_kind(List *batches, Oid relid, StatementKind kind,
-		   FlushContext *context)
+/* The batches of one relation (or of any) and kind, appended to the list. */
+static List *
+append_batches(List *list, List *batches, Oid relid, StatementKind kind)
 {
-	int64		written = 0;
 	ListCell   *cell;
 
 	foreach(cell, batches)
 	{
 		FlushBatch *batch = lfirst(cell);
 
-		if (batch->kind != kind ||
-			(OidIsValid(relid) && batch->model->relid != relid))
-			continue;
-		context->batch = batch;
-		written += flush_batch(batch);
+		if (batch->kind == kind &&
+			(!OidIsValid(relid) || batch->model->relid == relid))
+			list = lappend(list, batch);
 	}
-	return written;
+	return list;
 }
 
 /*
- * Writes batches in the order INSERT, UPDATE, association rows, DELETE.  Each
- * is as far as it goes in the order of foreign keys, and the deletes in the
- * reverse of it.
+ * Batches in the order INSERT, UPDATE, association rows, DELETE; within each
+ * in the order of foreign keys, the deletes in the reverse of it.
  */
-static int64
-flush_batches(List *batches, FlushContext *context)
+static List *
+batches_in_order(List *batches)
 {
 	List	   *order = flush_order(batches);
-	int64		written = 0;
+	List	   *result = NIL;
 	ListCell   *cell;
 
 	foreach(cell, order)
-		written += flush_kind(batches, lfirst_oid(cell), STATEMENT_INSERT,
-							  context);
+		result = append_batches(result, batches, lfirst_oid(cell),
+								STATEMENT_INSERT);
 	foreach(cell, order)
 	{
-		written += flush_kind(batches, lfirst_oid(cell), STATEMENT_UPDATE,
-							  context);
-		written += flush_kind(batches, lfirst_oid(cell), STATEMENT_UPDATE_KEY,
-							  context);
+		result = append_batches(result, batches, lfirst_oid(cell),
+								STATEMENT_UPDATE);
+		result = append_batches(result, batches, lfirst_oid(cell),
+								STATEMENT_UPDATE_KEY);
 	}
-	written += flush_kind(batches, InvalidOid, STATEMENT_UNLINK, context);
-	written += flush_kind(batches, InvalidOid, STATEMENT_LINK, context);
+	result = append_batches(result, batches, InvalidOid, STATEMENT_UNLINK);
+	result = append_batches(result, batches, InvalidOid, STATEMENT_LINK);
 	for (int i = list_length(order) - 1; i >= 0; i--)
-		written += flush_kind(batches, list_nth_oid(order, i),
-							  STATEMENT_DELETE, context);
-	context->batch = NULL;
-	return written;
+		result = append_batches(result, batches, list_nth_oid(order, i),
+								STATEMENT_DELETE);
+	return result;
 }
 
 /* ------------------------------------------------------------------------
@@ -244,14 +240,20 @@ flush_user(Session *session, Oid userid, FlushContext *context)
 {
 	Oid			save_userid;
 	int			save_sec_context;
-	int64		written;
+	int64		written = 0;
+	ListCell   *cell;
 
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
 	if (userid != save_userid)
 		SetUserIdAndSecContext(userid, save_sec_context |
 							   SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
-	written = flush_batches(batches_of_user(session, userid), context);
+	foreach(cell, batches_in_order(batches_of_user(session, userid)))
+	{
+		context->batch = lfirst(cell);
+		written += flush_batch(context->batch);
+	}
+	context->batch = NULL;
 	SPI_finish();
 	SetUserIdAndSecContext(save_userid, save_sec_context);
 	return written;
@@ -304,4 +306,55 @@ session_autoflush(Session *session)
 {
 	if (orm_autoflush && session->nunflushed > 0 && !session->flushing)
 		session_flush(session, FLUSH_AUTOFLUSH);
+}
+
+/* ------------------------------------------------------------------------
+ * what a flush would run
+ * ------------------------------------------------------------------------
+ */
+static void
+put_statement(ReturnSetInfo *rsinfo, const StatementSubject *subject,
+			  int nobjects)
+{
+	Datum		values[4];
+	bool		nulls[4] = {0};
+
+	values[0] = CStringGetTextDatum(subject->model->class_name);
+	values[1] = CStringGetTextDatum(flush_kind_text(subject->kind));
+	values[2] = Int64GetDatum(nobjects);
+	values[3] = CStringGetTextDatum(flush_text(subject));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+static void
+put_batch(ReturnSetInfo *rsinfo, FlushBatch *batch)
+{
+	StatementSubject subject = flush_subject(batch);
+	int			nobjects = list_length(batch->objects);
+
+	if (batch->kind == STATEMENT_DELETE)
+	{
+		ListCell   *cell;
+
+		foreach(cell, flush_unlink_subjects(batch))
+			put_statement(rsinfo, lfirst(cell), nobjects);
+	}
+	put_statement(rsinfo, &subject, nobjects);
+}
+
+PG_FUNCTION_INFO_V1(orm_pending_statements);
+Datum
+orm_pending_statements(PG_FUNCTION_ARGS)
+{
+	Session    *session = session_current_if_any();
+	List	   *batches;
+	ListCell   *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (session == NULL)
+		return (Datum) 0;
+	batches = batches_of_user(session, GetUserId());
+	foreach(cell, batches_in_order(batches))
+		put_batch((ReturnSetInfo *) fcinfo->resultinfo, lfirst(cell));
+	return (Datum) 0;
 }

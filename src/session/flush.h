@@ -38,8 +38,18 @@ extern int64 flush_batch(FlushBatch *batch);
 /* "INSERT", "UPDATE" or "DELETE" */
 extern const char *flush_kind_text(StatementKind kind);
 
-/* The kept plan of a statement of a flush. */
+/* What the batch's statement is about. */
+extern StatementSubject flush_subject(const FlushBatch *batch);
+
+/*
+ * The statements that delete the link rows of what a batch deletes: List of
+ * StatementSubject *.
+ */
+extern List *flush_unlink_subjects(const FlushBatch *batch);
+
+/* The kept plan of a statement of a flush, and its text. */
 extern SPIPlanPtr flush_plan(const StatementSubject *subject);
+extern char *flush_text(const StatementSubject *subject);
 
 /* Type of the versions that an UPDATE or DELETE is sent: bigint or xid. */
 extern Oid	flush_version_type(Model *model);

@@ -416,30 +416,59 @@ release_references(FlushBatch *batch, Datum *values)
 	own_statement_execute(flush_plan(&subject), values, NULL, None_Receiver);
 }
 
-/* Deletes the association rows of what is about to be deleted. */
-static uint64
-unlink_deleted(FlushBatch *batch, Datum rows)
+List *
+flush_unlink_subjects(const FlushBatch *batch)
 {
 	Model	   *model = batch->model;
-	uint64		deleted = 0;
+	List	   *subjects = NIL;
 
 	for (int i = 0; i < model->nrelationships; i++)
 	{
 		Relationship *relationship = model->relationships[i];
-		StatementSubject subject = {
-			.kind = STATEMENT_UNLINK_ALL,
-			.model = model,
-			.relationship = relationship
-		};
+		StatementSubject *subject;
 
 		if (relationship->direction != RELATIONSHIP_MANY_TO_MANY ||
 			relationship->viewonly || relationship->passive_deletes)
 			continue;
-		deleted += own_statement_execute(flush_plan(&subject), &rows, NULL,
+		subject = palloc0(sizeof(StatementSubject));
+		subject->kind = STATEMENT_UNLINK_ALL;
+		subject->model = model;
+		subject->relationship = relationship;
+		subjects = lappend(subjects, subject);
+	}
+	return subjects;
+}
+
+/* Deletes the association rows of what is about to be deleted. */
+static uint64
+unlink_deleted(FlushBatch *batch, Datum rows)
+{
+	uint64		deleted = 0;
+	ListCell   *cell;
+
+	foreach(cell, flush_unlink_subjects(batch))
+	{
+		StatementSubject *subject = lfirst(cell);
+
+		deleted += own_statement_execute(flush_plan(subject), &rows, NULL,
 										 None_Receiver);
-		sessions_expire_model(relationship->secondary, NULL);
+		sessions_expire_model(subject->relationship->secondary, NULL);
 	}
 	return deleted;
+}
+
+StatementSubject
+flush_subject(const FlushBatch *batch)
+{
+	bool		by_columns = batch->kind == STATEMENT_INSERT ||
+	batch->kind == STATEMENT_UPDATE || batch->kind == STATEMENT_UPDATE_KEY;
+	StatementSubject subject = {
+		.kind = batch->kind,
+		.model = batch->model,
+		.columns = by_columns ? batch->columns : NULL
+	};
+
+	return subject;
 }
 
 /* Runs the batch's statement on some of its items; returns rows written. */
@@ -450,11 +479,7 @@ flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
 	FlushReceiver receiver = {.batch = batch,.items = items,.nitems = nitems};
 	Datum		values[3];
 	uint64		expirations = model_objects(batch->session, model)->expirations;
-	StatementSubject subject = {
-		.kind = batch->kind,
-		.model = model,
-		.columns = batch->kind == STATEMENT_DELETE ? NULL : batch->columns
-	};
+	StatementSubject subject = flush_subject(batch);
 	uint64		written = 0;
 
 	receiver.pub = *None_Receiver;

@@ -306,32 +306,38 @@ flush_version_type(Model *model)
 	return model->version_attnum != InvalidAttrNumber ? INT8OID : XIDOID;
 }
 
+/* What makes the text of each kind of statement, and its parameters. */
+typedef struct FlushStatement
+{
+	StatementText make_text;
+	int			nargs;			/* rows, versions, old rows: the first n */
+} FlushStatement;
+
+static const FlushStatement flush_statements[] = {
+	[STATEMENT_INSERT] = {insert_sql, 1},
+	[STATEMENT_UPDATE] = {update_sql, 2},
+	[STATEMENT_UPDATE_KEY] = {update_key_sql, 3},
+	[STATEMENT_RELEASE] = {release_sql, 2},
+	[STATEMENT_LINK] = {link_sql, 1},
+	[STATEMENT_UNLINK] = {unlink_sql, 1},
+	[STATEMENT_UNLINK_ALL] = {unlink_all_sql, 1},
+	[STATEMENT_DELETE] = {delete_sql, 2}
+};
+
 SPIPlanPtr
 flush_plan(const StatementSubject *subject)
 {
 	Oid			rows = subject->model->array_type;
 	Oid			versions = get_array_type(flush_version_type(subject->model));
 	Oid			argtypes[3] = {rows, versions, rows};
+	const FlushStatement *statement = &flush_statements[subject->kind];
 
-	switch (subject->kind)
-	{
-		case STATEMENT_INSERT:
-			return statement_plan(subject, 1, argtypes, insert_sql);
-		case STATEMENT_UPDATE:
-			return statement_plan(subject, 2, argtypes, update_sql);
-		case STATEMENT_UPDATE_KEY:
-			return statement_plan(subject, 3, argtypes, update_key_sql);
-		case STATEMENT_RELEASE:
-			return statement_plan(subject, 2, argtypes, release_sql);
-		case STATEMENT_LINK:
-			return statement_plan(subject, 1, argtypes, link_sql);
-		case STATEMENT_UNLINK:
-			return statement_plan(subject, 1, argtypes, unlink_sql);
-		case STATEMENT_UNLINK_ALL:
-			return statement_plan(subject, 1, argtypes, unlink_all_sql);
-		case STATEMENT_DELETE:
-			return statement_plan(subject, 2, argtypes, delete_sql);
-		default:
-			elog(ERROR, "no flush statement of kind %d", subject->kind);
-	}
+	return statement_plan(subject, statement->nargs, argtypes,
+						  statement->make_text);
+}
+
+char *
+flush_text(const StatementSubject *subject)
+{
+	return flush_statements[subject->kind].make_text(subject);
 }
