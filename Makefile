@@ -34,6 +34,7 @@ PARTS = \
 	navigation/to_one \
 	session/session \
 	session/identity_map \
+	session/object \
 	session/row \
 	session/access \
 	session/statement \

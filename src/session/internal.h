@@ -208,7 +208,10 @@ extern void version_set_key(Model *model, ObjectVersion *version,
 
 extern bool version_is_pending_work(const ObjectVersion *version);
 
-/* The row that the session shows, or NULL if it is not known. */
+/* Forgets clean objects until orm.identity_map_limit is kept. */
+extern void session_evict(Session *session);
+
+/* in object.c: the row that the session shows, or NULL if it is not known. */
 extern HeapTuple object_current_row(Object *object);
 
 /* Copies a row into the memory of the session's objects. */

@@ -1,0 +1,218 @@
+/*-------------------------------------------------------------------------
+ *
+ * object.c
+ *	  What a session knows of an object's row: the row as stored, as read
+ *	  again, as a statement changed it, and with pending changes over it.
+ *
+ * Rows are copied into the session's objects_context.  Changes go to the
+ * version of the present subtransaction, so that a rollback undoes them.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/rls.h"
+
+#include "compat.h"
+#include "session/internal.h"
+
+static void
+object_used(Object *object)
+{
+	if (object->in_lru)
+	{
+		dlist_delete(&object->lru_node);
+		dlist_push_tail(&object->session->clean, &object->lru_node);
+	}
+}
+
+HeapTuple
+object_current_row(Object *object)
+{
+	ObjectVersion *top = object->top;
+
+	object_used(object);
+	if (top->state == OBJECT_PENDING)
+		return top->changed;
+	if (top->stored == NULL)
+		return NULL;
+	return top->changed ? top->changed : top->stored;
+}
+
+HeapTuple
+object_stored_row(Object *object)
+{
+	return object->top->state == OBJECT_PERSISTENT ? object->top->stored : NULL;
+}
+
+bool
+object_is_modified(Object *object)
+{
+	return version_is_pending_work(object->top);
+}
+
+/*
+ * A row of our own transaction's writing cannot be changed by anybody else;
+ * one that was merely read stays what statements see only in a transaction
+ * with one snapshot.
+ */
+bool
+object_row_is_certain(Object *object)
+{
+	ObjectVersion *version = object->top;
+
+	if (version->state != OBJECT_PERSISTENT || version->stored == NULL)
+		return false;
+	if (version->rewritten ||
+		(TransactionIdIsValid(version->xmin) &&
+		 TransactionIdIsCurrentTransactionId(version->xmin)))
+		return true;
+	if (!IsolationUsesXactSnapshot())
+		return false;
+	while (version->below != NULL && version->below->stored == version->stored)
+		version = version->below;
+	return version->level != NULL;	/* not of an earlier transaction */
+}
+
+List *
+session_persistent_objects(Session *session, Model *model)
+{
+	List	   *result = NIL;
+	dlist_iter	iter;
+
+	if (session->nobjects == 0)
+		return NIL;
+	dlist_foreach(iter, &model_objects(session, model)->objects)
+	{
+		Object	   *object = dlist_container(Object, model_node, iter.cur);
+
+		if (object->top->state == OBJECT_PERSISTENT &&
+			object->userid == GetUserId() &&
+			object->row_security == row_security)
+			result = lappend(result, object);
+	}
+	return result;
+}
+
+/* ------------------------------------------------------------------------
+ * what was read or changed by a statement
+ * ------------------------------------------------------------------------
+ */
+
+/* A new stored row; pending changes of other columns are laid over it. */
+static void
+version_reload(Model *model, ObjectVersion *version, HeapTuple row,
+			   TransactionId xmin)
+{
+	Session    *session = version->object->session;
+
+	version_note(model, version, row, xmin);
+	version_set_stored(version, session_copy_row(session, row));
+	if (version->changed != NULL)
+	{
+		HeapTuple	laid = row_overlay(model, row, version->changed,
+									   version->modified);
+
+		version_set_changed(version, session_copy_row(session, laid),
+							version->modified);
+	}
+}
+
+/* Takes a stored row into an object that the session has. */
+static void
+object_take_row(Model *model, Object *object, HeapTuple row,
+				TransactionId xmin, bool populate_existing)
+{
+	ObjectVersion *version;
+
+	if (object->top->state == OBJECT_PENDING)
+		return;
+	if (object->top->state == OBJECT_PERSISTENT &&
+		object->top->stored != NULL && !populate_existing)
+		return;
+
+	version = object_touch(object);
+	if (version->state == OBJECT_DELETED)
+	{
+		version->state = OBJECT_PERSISTENT; /* somebody inserted it again */
+		version->marked_deleted = false;
+	}
+	if (populate_existing)
+		version_set_changed(version, NULL, NULL);
+	version_reload(model, version, row, xmin);
+	object_refile(object);
+}
+
+Datum
+session_take_row(Session *session, Model *model, TupleTableSlot *slot,
+				 bool populate_existing)
+{
+	TransactionId xmin;
+	HeapTuple	row = row_of_loaded_slot(model, slot, &xmin);
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	Object	   *object;
+
+	/* a relation without an enforced key may show NULLs: not an object */
+	if (!model_key_of_row(model, row->t_data, key))
+		return row_from_tuple(model, row);
+
+	object = session_find(session, model, key);
+	if (object == NULL)
+	{
+		object = object_create(session, model, key, OBJECT_PERSISTENT);
+		object->top->stored = session_copy_row(session, row);
+		version_note(model, object->top, row, xmin);
+		object_refile(object);
+		session_evict(session);
+		return row_from_tuple(model, row);
+	}
+	object_take_row(model, object, row, xmin, populate_existing);
+	return row_from_tuple(model, object_current_row(object));
+}
+
+void
+object_synchronize(Object *object, HeapTuple row, Bitmapset *set_columns)
+{
+	Model	   *model = objects_model(object->model_objects);
+	ObjectVersion *version = object_touch(object);
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+
+	if (version->changed != NULL)
+	{
+		Bitmapset  *kept = bms_difference(version->modified, set_columns);
+
+		if (bms_is_empty(kept))
+			version_set_changed(version, NULL, NULL);
+		else
+			version_set_changed(version, version->changed, kept);
+	}
+	/* the row is as it was loaded, or written by this transaction */
+	version_reload(model, version, row, version->xmin);
+	version->rewritten = true;
+	if (model_key_of_row(model, row->t_data, key) &&
+		!model_key_equal(model, key, version->key->values))
+		version_set_key(model, version, key);
+	object_refile(object);
+}
+
+void
+object_deleted_by_statement(Object *object)
+{
+	ObjectVersion *version = object_touch(object);
+
+	version->state = OBJECT_DELETED;
+	version->marked_deleted = false;
+	version_set_changed(version, NULL, NULL);
+	version_set_stored(version, NULL);
+	object_refile(object);
+}
+
+void
+object_expire_values(Object *object)
+{
+	if (object->top->state != OBJECT_PERSISTENT || object->top->stored == NULL)
+		return;
+	version_set_stored(object_touch(object), NULL);
+	object_refile(object);
+}
