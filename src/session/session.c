@@ -374,6 +374,13 @@ assign_session_setting(const char *value, void *extra)
 	session_of_setting = NULL;
 }
 
+/* SHOW tells which session is current, be it set or begun. */
+static const char *
+show_session_setting(void)
+{
+	return scopes != NIL ? session_name(llast(scopes)) : orm_session_setting;
+}
+
 static void
 session_define_settings(void)
 {
@@ -382,7 +389,7 @@ session_define_settings(void)
 							   "A session of another name does not see this one's objects. Behind a pooler use CALL orm.begin(name) or SET LOCAL.",
 							   &orm_session_setting, "main", PGC_USERSET, 0,
 							   check_session_setting, assign_session_setting,
-							   NULL);
+							   show_session_setting);
 	DefineCustomBoolVariable("orm.autoflush",
 							 "Writes pending changes before statements that may read tables.",
 							 "Savepoints of the session, COMMIT and PREPARE TRANSACTION flush in any case.",

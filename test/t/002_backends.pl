@@ -38,6 +38,7 @@ sub add
 
 add($one, 'web', 'one');
 add($two, 'web', 'two');
+is($one->query_safe('SHOW orm.session'), 'web', 'a begun session is current');
 is($one->query_safe($pending), 'web|Users|new',
 	'one backend sees its own pending object');
 is($two->query_safe($pending), 'web|Users|new', 'the other sees its own');
@@ -46,6 +47,8 @@ is($two->query_safe($names), 'two', 'and so in the other backend');
 
 $one->query_safe('CALL orm.commit()');
 $one->query_safe("CALL orm.close('web')");
+is($one->query_safe('SHOW orm.session'),
+	'main', 'until its transaction ends');
 is($two->query_safe($names), "one\ntwo",
 	'what is committed is seen by both');
 $two->query_safe('CALL orm.rollback()');
