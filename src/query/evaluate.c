@@ -124,7 +124,7 @@ table_traits_get(Oid relid, TableTraits *traits)
 	traits->plain = true;
 	foreach(cell, relids)
 	{
-		Relation	rel = table_open(lfirst_oid(cell), NoLock);
+		Relation	rel = table_open(lfirst_oid(cell), AccessShareLock);
 
 		traits_add_relation(traits, rel, lfirst_oid(cell) == relid);
 		table_close(rel, NoLock);
