@@ -593,11 +593,14 @@ object_refile(Object *object)
 	}
 }
 
-/* Keeps the number of clean objects within orm.identity_map_limit. */
+/*
+ * Keeps the number of clean objects within orm.identity_map_limit; the one
+ * just loaded stays, since its caller is about to use it.
+ */
 void
 session_evict(Session *session)
 {
-	while (session->nclean > (uint64) orm_identity_map_limit)
+	while (session->nclean > (uint64) Max(orm_identity_map_limit, 1))
 		object_free(dlist_container(Object, lru_node,
 									dlist_head_node(&session->clean)));
 }

@@ -228,6 +228,9 @@ extern void sessions_flush_all(FlushReason reason);
 
 /* The key of the row that names an object, palloc'd; P0002 without one. */
 extern Datum *object_key_required(Model *model, HeapTupleHeader row);
+/* Reads the row of a key; the object has it then.  P0002 without one. */
+extern Object *session_object_load(Session *session, Model *model,
+								   const Datum *key, bool populate_existing);
 extern void report_missing(Model *model, const Datum *key)
 			pg_attribute_noreturn();
 

@@ -292,9 +292,8 @@ orm_refresh(PG_FUNCTION_ARGS)
 	if (object != NULL)
 		session_expire(model, object);
 	session_autoflush(session);
-	if (!session_load_by_key(session, model, key, true))
-		report_missing(model, key);
-	PG_RETURN_DATUM(object_result(model, session_find(session, model, key)));
+	object = session_object_load(session, model, key, true);
+	PG_RETURN_DATUM(object_result(model, object));
 }
 
 /* ------------------------------------------------------------------------

@@ -98,6 +98,28 @@ version_take_changes(ObjectVersion *version, HeapTuple row,
 	version_set_changed(version, session_copy_row(session, row), modified);
 }
 
+/* Row switch: a delete and an add of the same key become one UPDATE. */
+static void
+object_switch_row(Model *model, Object *object, HeapTuple row)
+{
+	ObjectVersion *version = object_touch(object);
+	Bitmapset  *updatable = row_updatable_columns(model);
+	Bitmapset  *modified = NULL;
+
+	version->marked_deleted = false;
+	if (!bms_is_empty(updatable))
+		modified = row_difference(model, version->stored, row, updatable);
+	if (bms_is_empty(modified))
+		version_set_changed(version, NULL, NULL);
+	else
+	{
+		access_require(model, ACL_UPDATE, modified);
+		version_take_changes(version,
+							 row_overlay(model, version->stored, row,
+										 modified), modified);
+	}
+}
+
 /* Adding what is in the session with that key already. */
 static void
 object_add_again(Model *model, Object *object, HeapTuple row,
@@ -108,11 +130,8 @@ object_add_again(Model *model, Object *object, HeapTuple row,
 	if (object->top->state == OBJECT_PERSISTENT &&
 		object->top->marked_deleted)
 	{
-		/* row switch: the delete and this add become one UPDATE */
-		version = object_touch(object);
-		version->marked_deleted = false;
-		version_take_changes(version, row,
-							 row_updatable_columns(model));
+		require_not_flushing(object->session);
+		object_switch_row(model, object, row);
 	}
 	else if (object->top->state == OBJECT_DELETED)
 	{
@@ -131,13 +150,34 @@ object_add_again(Model *model, Object *object, HeapTuple row,
 	object_changed(object);
 }
 
+/*
+ * The object that an add meets.  One that is marked deleted has its stored
+ * row known, to be compared with the new one, unless that is gone meanwhile.
+ */
+static Object *
+object_met_by_add(Session *session, Model *model, const Datum *key)
+{
+	Object	   *object = session_find(session, model, key);
+	bool		stored;
+
+	if (object == NULL || !object->top->marked_deleted ||
+		object->top->stored != NULL)
+		return object;
+	stored = session_load_by_key(session, model, key, false);
+	object = session_find(session, model, key);
+	if (object != NULL && !stored)
+		object_deleted_by_statement(object);
+	return object;
+}
+
 Object *
 session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 {
 	HeapTuple	tuple = row_to_tuple(row);
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 	bool		has_key = model_key_of_row(model, tuple->t_data, key);
-	Object	   *object = has_key ? session_find(session, model, key) : NULL;
+	Object	   *object = has_key ? object_met_by_add(session, model, key) :
+	NULL;
 
 	access_require(model, ACL_INSERT, given);
 	LockRelationOid(model->relid, AccessShareLock);
@@ -177,6 +217,24 @@ report_missing(Model *model, const Datum *key)
 					model_key_to_text(model, key))));
 }
 
+/* Reads a row; policies, views and triggers may have run anything then. */
+Object *
+session_object_load(Session *session, Model *model, const Datum *key,
+					bool populate_existing)
+{
+	Object	   *object;
+
+	if (!session_load_by_key(session, model, key, populate_existing))
+		report_missing(model, key);
+	object = session_find(session, model, key);
+	if (object == NULL || object_current_row(object) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s %s was changed while it was read",
+						model->class_name, model_key_to_text(model, key))));
+	return object;
+}
+
 /*
  * The object that a row names by its key, with its row known: taken from the
  * session, or read.  What is read here does not autoflush: pending changes of
@@ -195,9 +253,7 @@ session_object(Session *session, Model *model, HeapTupleHeader row)
 	if (object != NULL && object_current_row(object) != NULL &&
 		access_memory_suffices(model))
 		return object;
-	if (!session_load_by_key(session, model, key, false))
-		report_missing(model, key);
-	return session_find(session, model, key);
+	return session_object_load(session, model, key, false);
 }
 
 void
@@ -243,13 +299,15 @@ persistent_set(Model *model, Object *object, HeapTuple row,
 		version_take_changes(version, row, modified);
 }
 
-/* row is the object's current row with new values in columns. */
+/* Of the row, the columns count. */
 void
 session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
 {
-	HeapTuple	tuple = row_to_tuple(row);
+	HeapTuple	tuple;
 
 	require_not_deleted(model, object);
+	tuple = row_overlay(model, object_current_row(object), row_to_tuple(row),
+						columns);
 	if (object->top->state == OBJECT_PENDING)
 	{
 		access_require(model, ACL_INSERT, columns);

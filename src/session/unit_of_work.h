@@ -26,7 +26,7 @@ extern Object *session_add(Session *session, Model *model, Datum row,
 extern Object *session_object(Session *session, Model *model,
 							  HeapTupleHeader row);
 
-/* Gives the object a new row, which differs at most in those columns. */
+/* Gives the object, whose row is known, the row's values of those columns. */
 extern void session_set(Model *model, Object *object, Datum row,
 						Bitmapset *columns);
 
