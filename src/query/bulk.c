@@ -18,8 +18,6 @@
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
-#include "catalog/partition.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
@@ -444,28 +442,6 @@ choose_plan(BulkCall *call, BulkStatement *statement, Session *session,
 	return key_may_change ? BULK_RETURNING_OLD_KEY : BULK_RETURNING;
 }
 
-/* Objects of other sessions, and of other models on the same rows. */
-static void
-expire_others(Oid relid, Session *session)
-{
-	ListCell   *cell;
-
-	sessions_expire_model(relid, session);
-	if (has_subclass(relid))
-	{
-		foreach(cell, find_all_inheritors(relid, NoLock, NULL))
-		{
-			if (lfirst_oid(cell) != relid)
-				sessions_expire_model(lfirst_oid(cell), NULL);
-		}
-	}
-	if (get_rel_relispartition(relid))
-	{
-		foreach(cell, get_partition_ancestors(relid))
-			sessions_expire_model(lfirst_oid(cell), NULL);
-	}
-}
-
 static void
 check_at_most(BulkCall *call, uint64 nrows)
 {
@@ -524,7 +500,7 @@ bulk_execute(BulkCall *call, Session *session, BulkStatement *statement)
 								  call->is_delete);
 		else if (plan == BULK_REREAD)
 			synchronize_reread(session, call->model, call->is_delete);
-		expire_others(call->model->relid, session);
+		sessions_expire_written(call->model->relid, session);
 	}
 	if (evaluation != NULL)
 		evaluation_end(evaluation);

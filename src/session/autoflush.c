@@ -27,7 +27,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
@@ -263,18 +262,27 @@ statement_may_read(PlannedStmt *statement)
 	return false;
 }
 
-/* Can and should the current session flush now? */
+static bool
+session_can_flush(Session *session)
+{
+	return session->nunflushed > 0 && !session->flushing &&
+		!IsInParallelMode() && !InSecurityRestrictedOperation();
+}
+
+/* The current session, if it can and should flush now. */
 static Session *
 session_to_flush(void)
 {
-	Session    *session;
+	Session    *session = session_current_if_any();
 
-	if (IsInParallelMode() || InSecurityRestrictedOperation())
-		return NULL;
-	session = session_current_if_any();
-	if (session == NULL || session->nunflushed == 0 || session->flushing)
-		return NULL;
-	return session;
+	return session != NULL && session_can_flush(session) ? session : NULL;
+}
+
+void
+session_autoflush(Session *session)
+{
+	if (orm_autoflush && session_can_flush(session))
+		session_flush(session, FLUSH_AUTOFLUSH);
 }
 
 /* ------------------------------------------------------------------------
@@ -294,8 +302,8 @@ flush_before(QueryDesc *query_desc, int eflags)
 	session = session_to_flush();
 	if (session == NULL || !statement_may_read(query_desc->plannedstmt))
 		return;
-	if (session_flush(session, FLUSH_AUTOFLUSH) > 0)
-		query_desc->snapshot->curcid = GetCurrentCommandId(false);
+	session_flush(session, FLUSH_AUTOFLUSH);
+	query_desc->snapshot->curcid = GetCurrentCommandId(false);
 }
 
 static void
@@ -315,32 +323,6 @@ orm_executor_start(QueryDesc *query_desc, int eflags)
 		standard_ExecutorStart(query_desc, eflags);
 }
 
-/* The relation and all that it is a partition or a child of. */
-static void
-expire_with_ancestors(Oid relid)
-{
-	Relation	inherits;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	List	   *parents = NIL;
-	ListCell   *cell;
-
-	sessions_expire_model(relid, NULL);
-	inherits = table_open(InheritsRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(relid));
-	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL,
-							  1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		parents = lappend_oid(parents,
-							  ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
-	systable_endscan(scan);
-	table_close(inherits, AccessShareLock);
-	foreach(cell, parents)
-		expire_with_ancestors(lfirst_oid(cell));
-}
-
 /* Before the AFTER triggers, so that they see what the statement wrote. */
 static void
 orm_executor_finish(QueryDesc *query_desc)
@@ -353,8 +335,8 @@ orm_executor_finish(QueryDesc *query_desc)
 		ListCell   *cell;
 
 		foreach(cell, statement->resultRelations)
-			expire_with_ancestors(rt_fetch(lfirst_int(cell),
-										   statement->rtable)->relid);
+			sessions_expire_written(rt_fetch(lfirst_int(cell),
+											 statement->rtable)->relid, NULL);
 	}
 	if (previous_executor_finish)
 		previous_executor_finish(query_desc);
@@ -471,7 +453,7 @@ expire_after_utility(Node *statement)
 			return;
 		relid = RangeVarGetRelid(copy->relation, NoLock, true);
 		if (OidIsValid(relid))
-			expire_with_ancestors(relid);
+			sessions_expire_written(relid, NULL);
 	}
 	else if (IsA(statement, TruncateStmt))
 		sessions_expire_model(InvalidOid, NULL);

@@ -102,8 +102,8 @@ is_orphan(Model *model, ObjectVersion *version)
 					   model->tupdesc);
 }
 
-static StatementKind
-change_kind(Model *model, ObjectVersion *version)
+StatementKind
+flush_change_kind(Model *model, ObjectVersion *version)
 {
 	if (model->association)
 		return version->marked_deleted ? STATEMENT_UNLINK : STATEMENT_LINK;
@@ -125,7 +125,7 @@ same_model(Model *a, Model *b)
 static FlushBatch *
 batch_for(List **batches, Object *object, Model *model)
 {
-	StatementKind kind = change_kind(model, object->top);
+	StatementKind kind = flush_change_kind(model, object->top);
 	bool		any_columns = kind != STATEMENT_UPDATE &&
 	kind != STATEMENT_UPDATE_KEY;
 	Bitmapset  *columns = object->top->modified;
@@ -299,13 +299,6 @@ orm_row_unchanged(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(PG_ARGISNULL(1) ||
 				   TransactionIdEquals(xmin, PG_GETARG_TRANSACTIONID(1)) ||
 				   TransactionIdIsCurrentTransactionId(xmin));
-}
-
-void
-session_autoflush(Session *session)
-{
-	if (orm_autoflush && session->nunflushed > 0 && !session->flushing)
-		session_flush(session, FLUSH_AUTOFLUSH);
 }
 
 /* ------------------------------------------------------------------------

@@ -35,6 +35,9 @@ extern List *flush_order(List *batches);
 /* Writes a batch and marks its objects; returns the number of rows. */
 extern int64 flush_batch(FlushBatch *batch);
 
+/* What kind of statement writes the object's pending change. */
+extern StatementKind flush_change_kind(Model *model, ObjectVersion *version);
+
 /* "INSERT", "UPDATE" or "DELETE" */
 extern const char *flush_kind_text(StatementKind kind);
 

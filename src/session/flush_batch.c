@@ -7,7 +7,7 @@
  * What the server stored comes back by RETURNING and is matched by key.
  * Objects are marked only after their statement has returned, since triggers
  * may begin and end subtransactions meanwhile.  Memory is the SPI procedure's
- * and goes with it.
+ * and goes with it, or with each statement.
  *
  *-------------------------------------------------------------------------
  */
@@ -19,7 +19,9 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
+#include "utils/datum.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/typcache.h"
 
@@ -35,6 +37,7 @@ typedef struct FlushItem
 	Object	   *object;
 	Datum	   *key;			/* under which its row comes back */
 	uint32		revision;		/* of its changes when they were sent */
+	Datum		sent;			/* the row that was sent */
 	bool		written;		/* its row came back */
 	HeapTuple	returned;		/* that row, in the session's memory */
 } FlushItem;
@@ -46,6 +49,7 @@ typedef struct FlushReceiver
 	FlushItem  *items;
 	int			nitems;
 	int			guess;			/* the item that the next row is likely of */
+	MemoryContext row_context;	/* for one row, while it is looked at */
 } FlushReceiver;
 
 const char *
@@ -69,15 +73,38 @@ flush_kind_text(StatementKind kind)
  * what comes back
  * ------------------------------------------------------------------------
  */
+
+/* The order of a key's type; only a view's or foreign table's may have none. */
+static TypeCacheEntry *
+key_order(Model *model, int i)
+{
+	TypeCacheEntry *type = lookup_type_cache(model->keys[i].typid,
+											 TYPECACHE_CMP_PROC_FINFO);
+
+	return OidIsValid(type->cmp_proc_finfo.fn_oid) ? type : NULL;
+}
+
+static bool
+keys_have_order(Model *model)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		if (key_order(model, i) == NULL)
+			return false;
+	}
+	return true;
+}
+
 static int
 key_compare(Model *model, const Datum *a, const Datum *b)
 {
 	for (int i = 0; i < model->nkeys; i++)
 	{
-		TypeCacheEntry *type = lookup_type_cache(model->keys[i].typid,
-												 TYPECACHE_CMP_PROC_FINFO);
+		TypeCacheEntry *type = key_order(model, i);
 		int			order;
 
+		if (type == NULL)
+			continue;
 		order = DatumGetInt32(FunctionCall2Coll(&type->cmp_proc_finfo,
 												model->keys[i].collation,
 												a[i], b[i]));
@@ -98,6 +125,18 @@ item_compare(const void *a, const void *b, void *arg)
 	return key_compare(arg, item_a->key, item_b->key);
 }
 
+static FlushItem *
+receiver_find_among_all(FlushReceiver *receiver, Datum *key)
+{
+	for (int i = 0; i < receiver->nitems; i++)
+	{
+		if (model_key_equal(receiver->batch->model, receiver->items[i].key,
+							key))
+			return &receiver->items[i];
+	}
+	return NULL;
+}
+
 /* The item of a key: the guess, or else by binary search. */
 static FlushItem *
 receiver_find(FlushReceiver *receiver, Datum *key)
@@ -111,6 +150,8 @@ receiver_find(FlushReceiver *receiver, Datum *key)
 	if (receiver->guess < receiver->nitems &&
 		model_key_equal(model, receiver->items[receiver->guess].key, key))
 		return &receiver->items[receiver->guess];
+	if (!keys_have_order(model))
+		return receiver_find_among_all(receiver, key);
 	while (low < high)
 	{
 		int			middle = (low + high) / 2;
@@ -138,6 +179,7 @@ flush_receive(TupleTableSlot *slot, DestReceiver *self)
 	FlushReceiver *receiver = (FlushReceiver *) self;
 	FlushBatch *batch = receiver->batch;
 	Model	   *model = batch->model;
+	MemoryContext old = MemoryContextSwitchTo(receiver->row_context);
 	HeapTuple	row = NULL;
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 	FlushItem  *item;
@@ -159,6 +201,8 @@ flush_receive(TupleTableSlot *slot, DestReceiver *self)
 	if (row != NULL)
 		item->returned = session_copy_row(batch->session, row);
 	receiver->guess = item - receiver->items + 1;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(receiver->row_context);
 	return true;
 }
 
@@ -214,17 +258,31 @@ report_unwritten(FlushBatch *batch, FlushItem *item)
 					flush_kind_text(batch->kind), model->class_name, key)));
 }
 
-/* What was inserted as NULL is updated by the next round of the flush. */
+/*
+ * What is pending still, for the next round of the flush: columns that were
+ * sent as NULL, or were set after the row was sent or after the statement's
+ * columns were chosen, where the stored row differs.
+ */
 static void
-set_late_columns(FlushBatch *batch, ObjectVersion *version)
+item_keep_later_changes(FlushBatch *batch, FlushItem *item,
+						ObjectVersion *version)
 {
-	Bitmapset  *late = NULL;
+	Model	   *model = batch->model;
+	Bitmapset  *later = row_difference(model, row_to_tuple(item->sent),
+									   version->changed, NULL);
+	HeapTuple	row;
 
-	if (batch->kind == STATEMENT_INSERT && !bms_is_empty(batch->late_columns))
-		late = row_difference(batch->model, version->stored, version->changed,
-							  batch->late_columns);
-	version_set_changed(version, bms_is_empty(late) ? NULL : version->changed,
-						late);
+	later = bms_add_members(later, bms_difference(version->modified,
+												  batch->columns));
+	if (!bms_is_empty(later))
+		later = row_difference(model, item->returned, version->changed, later);
+	if (bms_is_empty(later))
+	{
+		version_set_changed(version, NULL, NULL);
+		return;
+	}
+	row = row_overlay(model, item->returned, version->changed, later);
+	version_set_changed(version, session_copy_row(batch->session, row), later);
 }
 
 /* What the server stored is the object's row now. */
@@ -247,16 +305,11 @@ item_written(FlushBatch *batch, FlushItem *item)
 	version_note(model, version, item->returned,
 				 model_has_xmin(model) ? GetCurrentTransactionId() :
 				 InvalidTransactionId);
-	if (object->revision == item->revision)
-		set_late_columns(batch, version);
-	else if (version->changed != NULL)	/* perhaps changed by a trigger */
-	{
-		Bitmapset  *modified = row_difference(model, item->returned,
-											  version->changed, NULL);
-
-		version_set_changed(version, bms_is_empty(modified) ? NULL :
-							version->changed, modified);
-	}
+	if (object->revision == item->revision &&
+		(batch->kind != STATEMENT_INSERT || bms_is_empty(batch->late_columns)))
+		version_set_changed(version, NULL, NULL);
+	else if (version->changed != NULL)
+		item_keep_later_changes(batch, item, version);
 	if (model_key_of_row(model, item->returned->t_data, key) &&
 		(version->key == NULL ||
 		 !model_key_equal(model, key, version->key->values)))
@@ -295,12 +348,14 @@ items_written(FlushBatch *batch, FlushItem *items, int nitems,
 		item_written(batch, &items[i]);
 	}
 	/* triggers or cascades wrote to the table after RETURNING was computed */
-	expirations = model_objects(batch->session, batch->model)->expirations;
+	expirations = items[0].object->model_objects->expirations;
 	if (expirations != expirations_before)
 	{
 		for (int i = 0; i < nitems; i++)
 			object_expire_values(items[i].object);
 	}
+	if (batch->kind != STATEMENT_INSERT)
+		sessions_expire_written(batch->model->relid, batch->session);
 }
 
 /* ------------------------------------------------------------------------
@@ -478,12 +533,15 @@ flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
 	Model	   *model = batch->model;
 	FlushReceiver receiver = {.batch = batch,.items = items,.nitems = nitems};
 	Datum		values[3];
-	uint64		expirations = model_objects(batch->session, model)->expirations;
+	uint64		expirations = items[0].object->model_objects->expirations;
 	StatementSubject subject = flush_subject(batch);
 	uint64		written = 0;
 
 	receiver.pub = *None_Receiver;
 	receiver.pub.receiveSlot = flush_receive;
+	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext,
+												 "pg_orm flushed row",
+												 ALLOCSET_SMALL_SIZES);
 	values[0] = rows_array(model, rows, nitems);
 	if (batch->kind != STATEMENT_INSERT && !model->association)
 		values[1] = versions_array(batch, items, nitems);
@@ -502,7 +560,8 @@ flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
 
 /*
  * Do triggers before the INSERT have a say in which rows come back, and with
- * which key?  Then they are written one by one.
+ * which key?  Then they are written one by one.  What is behind a view or a
+ * foreign table is not known.
  */
 static bool
 insert_one_by_one(Model *model)
@@ -517,14 +576,31 @@ insert_one_by_one(Model *model)
 	{
 		Relation	relation = table_open(lfirst_oid(cell), AccessShareLock);
 
-		result = relation->trigdesc != NULL &&
-			(relation->trigdesc->trig_insert_before_row ||
-			 relation->trigdesc->trig_insert_instead_row);
+		result = relation->rd_rel->relkind == RELKIND_VIEW ||
+			relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE ||
+			(relation->trigdesc != NULL &&
+			 relation->trigdesc->trig_insert_before_row);
 		table_close(relation, NoLock);
 		if (result)
 			break;
 	}
 	return result;
+}
+
+/* The object's key, in memory that no trigger can free. */
+static Datum *
+item_key(Model *model, Object *object)
+{
+	const Datum *key = object_key(object);
+	Datum	   *copy;
+
+	if (key == NULL)
+		return NULL;
+	copy = palloc(model->nkeys * sizeof(Datum));
+	for (int i = 0; i < model->nkeys; i++)
+		copy[i] = datumCopy(key[i], model->keys[i].typbyval,
+							model->keys[i].typlen);
+	return copy;
 }
 
 static FlushItem *
@@ -539,8 +615,7 @@ batch_items(FlushBatch *batch)
 		Object	   *object = list_nth(batch->objects, i);
 
 		items[i].object = object;
-		items[i].revision = object->revision;
-		items[i].key = unconstify(Datum *, object_key(object));
+		items[i].key = item_key(batch->model, object);
 		if (i > 0 && item_compare(&items[i - 1], &items[i], batch->model) > 0)
 			sorted = false;
 	}
@@ -550,35 +625,75 @@ batch_items(FlushBatch *batch)
 	return items;
 }
 
+/*
+ * Has the object still the change that its batch is of?  Triggers of the
+ * statements before may have made it another one.
+ */
+static bool
+item_is_due(FlushBatch *batch, FlushItem *item)
+{
+	ObjectVersion *top = item->object->top;
+
+	return version_is_pending_work(top) &&
+		flush_change_kind(batch->model, top) == batch->kind;
+}
+
+/*
+ * Writes items from *first on, as many as one statement takes; moves *first
+ * past them, and returns the number of rows written.
+ */
+static int64
+flush_chunk(FlushBatch *batch, FlushItem **first, FlushItem *end,
+			bool one_by_one)
+{
+	int			max = one_by_one ? 1 : end - *first;
+	FlushItem  *items = *first;
+	Datum	   *rows = palloc(max * sizeof(Datum));
+	Size		size = 0;
+	int			n = 0;
+
+	while (*first < end && n < max && size < FLUSH_CHUNK_BYTES &&
+		   (n == 0 || items[n - 1].key != NULL))
+	{
+		FlushItem	item = *(*first)++;
+
+		if (!item_is_due(batch, &item))
+			continue;
+		item.revision = item.object->revision;
+		item.sent = rows[n] = item_row(batch, &item);
+		size += VARSIZE_ANY(DatumGetPointer(rows[n]));
+		items[n++] = item;		/* closes the gap of those left out */
+	}
+	return n == 0 ? 0 : flush_items(batch, items, n, rows);
+}
+
 int64
 flush_batch(FlushBatch *batch)
 {
-	int			nitems = list_length(batch->objects);
 	FlushItem  *items = batch_items(batch);
+	FlushItem  *end = items + list_length(batch->objects);
 	bool		one_by_one = batch->kind == STATEMENT_INSERT &&
 		insert_one_by_one(batch->model);
+	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext,
+												"pg_orm flush",
+												ALLOCSET_DEFAULT_SIZES);
 	int64		written = 0;
 
 	/* one by one, a row may come before one that it references */
 	if (one_by_one)
 		batch->late_columns = bms_add_members(batch->late_columns,
 											  batch->self_columns);
-	for (int first = 0; first < nitems;)
+	while (items < end)
 	{
-		Datum	   *rows = palloc((nitems - first) * sizeof(Datum));
-		Size		size = 0;
-		int			n = 0;
+		MemoryContext old = MemoryContextSwitchTo(chunk);
 
-		while (first + n < nitems && size < FLUSH_CHUNK_BYTES &&
-			   (n == 0 || !(one_by_one || items[first + n - 1].key == NULL)))
-		{
-			rows[n] = item_row(batch, &items[first + n]);
-			size += VARSIZE_ANY(DatumGetPointer(rows[n]));
-			n++;
-		}
-		written += flush_items(batch, items + first, n, rows);
-		first += n;
+		/* triggers of the statements before may have altered the table */
+		batch->model = objects_model(items->object->model_objects);
+		(void) model_objects(batch->session, batch->model);
+		written += flush_chunk(batch, &items, end, one_by_one);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(chunk);
 	}
+	MemoryContextDelete(chunk);
 	return written;
 }
-

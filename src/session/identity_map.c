@@ -52,8 +52,6 @@ uint64		sessions_unflushed_count = 0;
 static Level *levels = NULL;
 static MemoryContext levels_context = NULL;
 
-static void object_free(Object *object);
-
 /* ------------------------------------------------------------------------
  * levels
  * ------------------------------------------------------------------------
@@ -104,10 +102,17 @@ identity_map_create(Session *session)
 }
 
 static void
-tupdesc_release(TupleDesc tupdesc)
+tupdescs_release(List *tupdescs)
 {
-	if (tupdesc->tdrefcount > 0 && --tupdesc->tdrefcount == 0)
-		FreeTupleDesc(tupdesc);
+	ListCell   *cell;
+
+	foreach(cell, tupdescs)
+	{
+		TupleDesc	tupdesc = lfirst(cell);
+
+		if (tupdesc->tdrefcount > 0 && --tupdesc->tdrefcount == 0)
+			FreeTupleDesc(tupdesc);
+	}
 }
 
 void
@@ -139,8 +144,7 @@ identity_map_reset(Session *session)
 		hash_seq_init(&scan, session->models);
 		while ((entry = hash_seq_search(&scan)) != NULL)
 		{
-			if (entry->tupdesc != NULL)
-				tupdesc_release(entry->tupdesc);
+			tupdescs_release(entry->tupdescs);
 			sessions_object_count -= entry->count;
 		}
 	}
@@ -233,6 +237,8 @@ version_set_stored(ObjectVersion *version, HeapTuple row)
 	row_free_unshared(version->stored, NULL,
 					  version->below ? version->below->stored : NULL);
 	version->stored = row;
+	if (row != NULL)
+		version->object->model_objects->loaded = true;
 }
 
 /* modified is copied; a NULL row means that nothing is pending any more. */
@@ -247,6 +253,8 @@ version_set_changed(ObjectVersion *version, HeapTuple row,
 		row_free_unshared(version->changed, NULL,
 						  version->below ? version->below->changed : NULL);
 	version->changed = row;
+	version->changed_tupdesc = row == NULL ? NULL :
+		llast(version->object->model_objects->tupdescs);
 
 	old = MemoryContextSwitchTo(version->object->session->objects_context);
 	modified = bms_copy(modified);
@@ -293,6 +301,39 @@ scoped_hash(Model *model, const Datum *key, Oid userid, bool with_rls)
 	return with_rls ? hash : ~hash;
 }
 
+/* A key with its values in one piece of memory. */
+static IdentityKey *
+identity_form(Model *model, const Datum *key)
+{
+	Size		size = MAXALIGN(offsetof(IdentityKey, values) +
+								model->nkeys * sizeof(Datum));
+	IdentityKey *identity;
+	char	   *data;
+
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		if (!model->keys[i].typbyval)
+			size += MAXALIGN(datumGetSize(key[i], false,
+										  model->keys[i].typlen));
+	}
+	identity = palloc(size);
+	data = (char *) identity + MAXALIGN(offsetof(IdentityKey, values) +
+										model->nkeys * sizeof(Datum));
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		Size		length;
+
+		identity->values[i] = key[i];
+		if (model->keys[i].typbyval)
+			continue;
+		length = datumGetSize(key[i], false, model->keys[i].typlen);
+		memcpy(data, DatumGetPointer(key[i]), length);
+		identity->values[i] = PointerGetDatum(data);
+		data += MAXALIGN(length);
+	}
+	return identity;
+}
+
 /* Files the object under a key, which is copied; the key is the version's. */
 void
 version_set_key(Model *model, ObjectVersion *version, const Datum *key)
@@ -304,14 +345,10 @@ version_set_key(Model *model, ObjectVersion *version, const Datum *key)
 	bool		found;
 	MemoryContext old = MemoryContextSwitchTo(session->objects_context);
 
-	identity = palloc(offsetof(IdentityKey, values) +
-					  model->nkeys * sizeof(Datum));
+	identity = identity_form(model, key);
 	identity->object = object;
 	identity->hash = scoped_hash(model, key, object->userid,
 								 object->row_security);
-	for (int i = 0; i < model->nkeys; i++)
-		identity->values[i] = datumCopy(key[i], model->keys[i].typbyval,
-										model->keys[i].typlen);
 	if (session->identities == NULL)
 		session->identities = identity_create(session->objects_context, 64,
 											  NULL);
@@ -394,39 +431,86 @@ rows_stay_readable(TupleDesc older, TupleDesc newer)
 	return true;
 }
 
+/* Do the identities of the objects have the key that the model has now? */
+static bool
+identities_stay(ModelObjects *entry, Model *model)
+{
+	TupleDesc	newest;
+
+	if (entry->tupdescs == NIL)
+		return true;			/* no objects as yet */
+	if (entry->nkeys != model->nkeys)
+		return false;
+	newest = llast(entry->tupdescs);
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		AttrNumber	attnum = model->keys[i].attnum;
+
+		if (entry->key_attnums[i] != attnum ||
+			TupleDescAttr(newest, attnum - 1)->atttypid != model->keys[i].typid)
+			return false;
+	}
+	return true;
+}
+
 /*
- * A relcache invalidation came for the model: forget what was loaded, at
- * every level, since a row from before a change of type must not be read.
+ * Forgets what was loaded of an object, at every level.  One whose key is of
+ * another shape now leaves the session.
  */
 static void
-model_objects_revalidate(ModelObjects *entry, Model *model)
+object_revalidate(Object *object, Model *model, bool key_stays)
 {
-	bool		readable = entry->tupdesc == NULL ||
-		rows_stay_readable(entry->tupdesc, model->tupdesc);
+	ObjectVersion *top = object->top;
+
+	if (version_is_pending_work(top) &&
+		(!key_stays || (top->changed != NULL &&
+						!rows_stay_readable(top->changed_tupdesc,
+											model->tupdesc))))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s was altered while objects of it have pending changes",
+						model->relation_name),
+				 errhint("Flush before altering the table (orm.autoflush does), or ROLLBACK.")));
+	for (ObjectVersion *version = top; version != NULL;
+		 version = version->below)
+	{
+		if (version->state == OBJECT_PERSISTENT)
+			version_set_stored(version, NULL);
+	}
+	if (!key_stays)
+	{
+		object_touch(object)->state = OBJECT_GONE;
+		object_refile(object);
+	}
+}
+
+/*
+ * A relcache invalidation came for the model.  A model that is not valid
+ * itself leaves the mark for the next call.
+ */
+static void
+model_objects_revalidate(Session *session, ModelObjects *entry, Model *model)
+{
+	bool		key_stays = identities_stay(entry, model);
+	MemoryContext old;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &entry->objects)
+		object_revalidate(dlist_container(Object, model_node, iter.cur),
+						  model, key_stays);
+	old = MemoryContextSwitchTo(session->objects_context);
+	if (entry->tupdescs == NIL || llast(entry->tupdescs) != model->tupdesc)
 	{
-		Object	   *object = dlist_container(Object, model_node, iter.cur);
-
-		if (object->top->changed != NULL && !readable)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("%s was altered while objects of it have pending changes",
-							model->relation_name),
-					 errhint("Flush before altering the table (orm.autoflush does), or ROLLBACK.")));
-		for (ObjectVersion *version = object->top; version != NULL;
-			 version = version->below)
-		{
-			if (version->state == OBJECT_PERSISTENT)
-				version_set_stored(version, NULL);
-		}
+		entry->tupdescs = lappend(entry->tupdescs, model->tupdesc);
+		model->tupdesc->tdrefcount++;
 	}
-	if (entry->tupdesc != NULL)
-		tupdesc_release(entry->tupdesc);
-	entry->tupdesc = model->tupdesc;
-	entry->tupdesc->tdrefcount++;
-	entry->invalidated = false;
+	if (entry->nkeys != model->nkeys)
+		entry->key_attnums = palloc(model->nkeys * sizeof(AttrNumber));
+	entry->nkeys = model->nkeys;
+	for (int i = 0; i < model->nkeys; i++)
+		entry->key_attnums[i] = model->keys[i].attnum;
+	MemoryContextSwitchTo(old);
+	entry->invalidated = !model->valid;
 }
 
 ModelObjects *
@@ -452,17 +536,15 @@ model_objects(Session *session, Model *model)
 	entry = hash_search(session->models, &key, HASH_ENTER, &found);
 	if (!found)
 	{
-		entry->owner = InvalidOid;
+		memset(entry, 0, sizeof(ModelObjects));
+		entry->key = key;
 		entry->invalidated = true;
-		entry->tupdesc = NULL;
-		entry->count = 0;
-		entry->expirations = 0;
 		entry->indirect = model->relkind != RELKIND_RELATION &&
 			model->relkind != RELKIND_PARTITIONED_TABLE;
 		dlist_init(&entry->objects);
 	}
 	if (entry->invalidated)
-		model_objects_revalidate(entry, model);
+		model_objects_revalidate(session, entry, model);
 	return entry;
 }
 
@@ -500,6 +582,18 @@ objects_model(ModelObjects *entry)
  * objects
  * ------------------------------------------------------------------------
  */
+
+/* Is the first object of its model of the same user and setting? */
+static bool
+object_of_same_scope(Object *object)
+{
+	Object	   *first = dlist_head_element(Object, model_node,
+										   &object->model_objects->objects);
+
+	return first->userid == object->userid &&
+		first->row_security == object->row_security;
+}
+
 Object *
 object_create(Session *session, Model *model, const Datum *key,
 			  ObjectState state)
@@ -515,6 +609,8 @@ object_create(Session *session, Model *model, const Datum *key,
 	object->model_objects = entry;
 	object->userid = GetUserId();
 	object->row_security = row_security;
+	if (entry->count > 0 && !object_of_same_scope(object))
+		entry->several_scopes = true;
 	object->top = version;
 	version->object = object;
 	version->state = state;
@@ -653,6 +749,8 @@ level_abort(Level *level)
 		{
 			object->top = version->below;
 			version_free(version, NULL);
+			if (object->top->stored != NULL)
+				object->model_objects->loaded = true;
 			object_refile(object);
 		}
 	}

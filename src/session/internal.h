@@ -69,6 +69,7 @@ typedef struct ObjectVersion
 	bool		rewritten;		/* by a bulk statement, so xmin is older */
 	int64		number;			/* of its version column; -1 if not known */
 	HeapTuple	changed;		/* with pending changes; NULL if there are none */
+	TupleDesc	changed_tupdesc;	/* that changed was formed with */
 	Bitmapset  *modified;		/* columns of changed that are pending */
 } ObjectVersion;
 
@@ -85,9 +86,13 @@ typedef struct ModelObjects
 	Oid			owner;			/* of the relationship that has the links */
 	NameData	relationship;	/* its name */
 	bool		invalidated;	/* a relcache invalidation came */
-	TupleDesc	tupdesc;		/* that the rows were formed with, counted */
+	List	   *tupdescs;		/* that rows were formed with, newest last */
+	int			nkeys;
+	AttrNumber *key_attnums;	/* of the identities */
 	dlist_head	objects;		/* Object.model_node */
 	uint32		count;
+	bool		loaded;			/* there may be stored rows, at the top */
+	bool		several_scopes; /* objects of several users or settings */
 	bool		indirect;		/* no table: any DML may change its rows */
 	uint64		expirations;	/* how often its objects were expired */
 } ModelObjects;

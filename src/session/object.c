@@ -161,7 +161,7 @@ session_take_row(Session *session, Model *model, TupleTableSlot *slot,
 	if (object == NULL)
 	{
 		object = object_create(session, model, key, OBJECT_PERSISTENT);
-		object->top->stored = session_copy_row(session, row);
+		version_set_stored(object->top, session_copy_row(session, row));
 		version_note(model, object->top, row, xmin);
 		object_refile(object);
 		session_evict(session);

@@ -454,13 +454,24 @@ state_text(ObjectVersion *version)
 	return version->stored != NULL ? "persistent" : "expired";
 }
 
+/*
+ * What the view shows of an object.  All of it is noted before any of it is
+ * put out, since a cast to json may be anybody's function.
+ */
+typedef struct SessionObject
+{
+	const char *session;
+	const char *class_name;
+	Datum		key_row;		/* 0 without a key */
+	const char *state;
+	bool		modified;
+} SessionObject;
+
 /* {"id": 1}: the key columns of an object by name. */
 static Datum
-identity_document(Model *model, Object *object)
+identity_document(Datum key_row)
 {
-	Datum		json = DirectFunctionCall1(row_to_json,
-										   row_of_key(model,
-													  object_key(object)));
+	Datum		json = DirectFunctionCall1(row_to_json, key_row);
 
 	json = DirectFunctionCall1(json_strip_nulls, json);
 	return DirectFunctionCall1(jsonb_in,
@@ -470,22 +481,25 @@ identity_document(Model *model, Object *object)
 static void
 session_objects_visit(Object *object, void *arg)
 {
-	ReturnSetInfo *rsinfo = arg;
+	List	  **noted = arg;
 	Model	   *model = object->model_objects->key.association ? NULL :
 	model_by_relid(object->model_objects->key.relid, true);
-	Datum		values[5];
-	bool		nulls[5] = {0};
+	SessionObject *note;
 
-	if (model == NULL || object->top->state == OBJECT_DELETED)
+	if (model == NULL)
 		return;
-	values[0] = CStringGetTextDatum(session_name(object->session));
-	values[1] = CStringGetTextDatum(model->class_name);
-	nulls[2] = object_key(object) == NULL;
-	if (!nulls[2])
-		values[2] = identity_document(model, object);
-	values[3] = CStringGetTextDatum(state_text(object->top));
-	values[4] = BoolGetDatum(object_is_modified(object));
-	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	(void) model_objects(object->session, model);
+	if (object->top->state == OBJECT_DELETED ||
+		object->top->state == OBJECT_GONE)
+		return;
+	note = palloc(sizeof(SessionObject));
+	note->session = session_name(object->session);
+	note->class_name = model->class_name;
+	note->key_row = object_key(object) == NULL ? (Datum) 0 :
+		row_of_key(model, object_key(object));
+	note->state = state_text(object->top);
+	note->modified = object_is_modified(object);
+	*noted = lappend(*noted, note);
 }
 
 static void
@@ -498,7 +512,27 @@ PG_FUNCTION_INFO_V1(orm_session_objects);
 Datum
 orm_session_objects(PG_FUNCTION_ARGS)
 {
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	List	   *noted = NIL;
+	ListCell   *cell;
+
 	InitMaterializedSRF(fcinfo, 0);
-	sessions_each(session_objects_of, fcinfo->resultinfo);
+	sessions_each(session_objects_of, &noted);
+	foreach(cell, noted)
+	{
+		SessionObject *note = lfirst(cell);
+		Datum		values[5];
+		bool		nulls[5] = {0};
+
+		values[0] = CStringGetTextDatum(note->session);
+		values[1] = CStringGetTextDatum(note->class_name);
+		nulls[2] = note->key_row == (Datum) 0;
+		if (!nulls[2])
+			values[2] = identity_document(note->key_row);
+		values[3] = CStringGetTextDatum(note->state);
+		values[4] = BoolGetDatum(note->modified);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values,
+							 nulls);
+	}
 	return (Datum) 0;
 }

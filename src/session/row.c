@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
@@ -32,9 +33,15 @@
 #include "session/internal.h"
 
 /* What is prepared for a model in this transaction. */
+typedef struct RowMakerKey
+{
+	Oid			relid;
+	Oid			userid;			/* who may execute the functions in it */
+} RowMakerKey;
+
 typedef struct RowMaker
 {
-	Oid			relid;			/* hash key */
+	RowMakerKey key;
 	uint64		generation;		/* of the metadata it was made from */
 	MemoryContext context;
 	FmgrInfo	populate;		/* jsonb_populate_record of the row type */
@@ -74,6 +81,7 @@ row_maker_prepare_populate(RowMaker *maker, Model *model)
 static RowMaker *
 row_maker(Model *model)
 {
+	RowMakerKey key = {model->relid, GetUserId()};
 	RowMaker   *maker;
 	bool		found;
 
@@ -81,19 +89,17 @@ row_maker(Model *model)
 	{
 		HASHCTL		control = {0};
 
-		control.keysize = sizeof(Oid);
+		control.keysize = sizeof(RowMakerKey);
 		control.entrysize = sizeof(RowMaker);
 		control.hcxt = TopTransactionContext;
 		row_makers = hash_create("pg_orm row makers", 16, &control,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	maker = hash_search(row_makers, &model->relid, HASH_ENTER, &found);
-	if (found && maker->context != NULL)
-	{
-		if (maker->generation == model_generation())
-			return maker;
-		MemoryContextDelete(maker->context);
-	}
+	maker = hash_search(row_makers, &key, HASH_ENTER, &found);
+	if (found && maker->context != NULL &&
+		maker->generation == model_generation())
+		return maker;
+	/* what was there may be in use by a default that led here: it stays */
 	maker->context = NULL;
 	maker->estate = NULL;
 	maker->defaults = NULL;
@@ -248,11 +254,12 @@ row_with_defaults(Model *model, Datum row, Bitmapset **given)
 	int			natts = model->tupdesc->natts;
 	Datum	   *values = palloc(natts * sizeof(Datum));
 	bool	   *nulls = palloc(natts * sizeof(bool));
+	ExprState **defaults;
 	ExprContext *econtext;
-	HeapTuple	result;
 
 	if (maker->estate == NULL)
 		row_maker_prepare_defaults(maker, model);
+	defaults = maker->defaults;
 	econtext = GetPerTupleExprContext(maker->estate);
 	if (row == (Datum) 0)
 		memset(nulls, true, natts * sizeof(bool));
@@ -260,16 +267,15 @@ row_with_defaults(Model *model, Datum row, Bitmapset **given)
 		row_deform(model, row, values, nulls);
 	for (int i = 0; i < natts; i++)
 	{
-		if (maker->defaults[i] == NULL ||
+		if (defaults[i] == NULL ||
 			bms_is_member(column_member(i + 1), *given))
 			continue;
-		values[i] = ExecEvalExprSwitchContext(maker->defaults[i], econtext,
-											  &nulls[i]);
+		/* in our memory: a default may add another object of the model */
+		values[i] = ExecEvalExpr(defaults[i], econtext, &nulls[i]);
 		*given = bms_add_member(*given, column_member(i + 1));
 	}
-	result = heap_form_tuple(model->tupdesc, values, nulls);
-	ResetExprContext(econtext);
-	return row_from_tuple(model, result);
+	return row_from_tuple(model,
+						  heap_form_tuple(model->tupdesc, values, nulls));
 }
 
 /* The columns of a row that are not NULL: a NULL takes the default. */

@@ -12,10 +12,17 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/parallel.h"
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "miscadmin.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rls.h"
 
@@ -209,7 +216,8 @@ session_require_writable(const char *call)
  */
 typedef struct ExpireArgument
 {
-	Oid			relid;			/* InvalidOid: every model */
+	Oid			relid;
+	bool		every_model;
 	Session    *except;
 } ExpireArgument;
 
@@ -219,6 +227,8 @@ model_objects_expire(ModelObjects *entry, bool except_own)
 	dlist_iter	iter;
 
 	entry->expirations++;
+	if (!entry->loaded || (except_own && !entry->several_scopes))
+		return;
 	dlist_foreach(iter, &entry->objects)
 	{
 		Object	   *object = dlist_container(Object, model_node, iter.cur);
@@ -228,6 +238,8 @@ model_objects_expire(ModelObjects *entry, bool except_own)
 			continue;
 		object_expire_values(object);
 	}
+	if (!except_own)
+		entry->loaded = false;
 }
 
 static void
@@ -236,26 +248,84 @@ session_expire_visit(Session *session, void *arg)
 	ExpireArgument *argument = arg;
 	HASH_SEQ_STATUS scan;
 	ModelObjects *entry;
-	bool		except = session == argument->except;
 
 	if (session->models == NULL || session->nobjects == 0)
 		return;
 	hash_seq_init(&scan, session->models);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 	{
-		if (!OidIsValid(argument->relid) || entry->indirect ||
-			entry->key.relid == argument->relid)
-			model_objects_expire(entry, except);
+		bool		is_model = entry->key.relid == argument->relid;
+
+		if (is_model || entry->indirect || argument->every_model)
+			model_objects_expire(entry,
+								 is_model && session == argument->except);
 	}
 }
 
 void
 sessions_expire_model(Oid relid, Session *except)
 {
-	ExpireArgument argument = {relid, except};
+	/* a view may stand for any relation */
+	ExpireArgument argument = {
+		.relid = relid,
+		.every_model = !OidIsValid(relid) ||
+		get_rel_relkind(relid) == RELKIND_VIEW,
+		.except = except
+	};
 
 	if (sessions_object_count > 0)
 		sessions_each(session_expire_visit, &argument);
+}
+
+static void
+sessions_expire_children(Oid relid)
+{
+	ListCell   *cell;
+
+	if (!has_subclass(relid))
+		return;
+	foreach(cell, find_all_inheritors(relid, NoLock, NULL))
+	{
+		if (lfirst_oid(cell) != relid)
+			sessions_expire_model(lfirst_oid(cell), NULL);
+	}
+}
+
+/* What the relation is a partition or a child of. */
+static void
+sessions_expire_ancestors(Oid relid)
+{
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *parents = NIL;
+	ListCell   *cell;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL,
+							  1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		parents = lappend_oid(parents,
+							  ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	foreach(cell, parents)
+	{
+		sessions_expire_model(lfirst_oid(cell), NULL);
+		sessions_expire_ancestors(lfirst_oid(cell));
+	}
+}
+
+void
+sessions_expire_written(Oid relid, Session *except)
+{
+	if (sessions_object_count == 0)
+		return;
+	sessions_expire_model(relid, except);
+	sessions_expire_children(relid);
+	sessions_expire_ancestors(relid);
 }
 
 static void

@@ -65,9 +65,6 @@ typedef enum FlushReason
  */
 extern int64 session_flush(Session *session, FlushReason reason);
 
-/* session_flush before a read or bulk change, unless orm.autoflush is off. */
-extern void session_autoflush(Session *session);
-
 /* ------------------------------------------------------------------------
  * in identity_map.c: objects
  *
@@ -134,10 +131,16 @@ extern void object_expire_values(Object *object);
  */
 extern void sessions_expire_model(Oid relid, Session *except);
 
+/* The same for a relation that was written to, its children and ancestors. */
+extern void sessions_expire_written(Oid relid, Session *except);
+
 /* ------------------------------------------------------------------------
- * in autoflush.c: statements of pg_orm's own
+ * in autoflush.c: autoflush, and statements of pg_orm's own
  * ------------------------------------------------------------------------
  */
+
+/* session_flush before a read or bulk change, unless orm.autoflush is off. */
+extern void session_autoflush(Session *session);
 
 /*
  * Executes a plan as pg_orm's own statement, its rows going to dest (never
