@@ -86,7 +86,8 @@ REGRESS_TESTS = \
 # The isolation tests (test/specs).
 ISOLATION_TESTS = \
 	sessions \
-	scoped_sessions
+	scoped_sessions \
+	bulk
 
 EXTENSION = pg_orm pg_orm_tutorial
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_orm.control)

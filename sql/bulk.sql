@@ -239,6 +239,20 @@ SELECT orm.update_where(NULL::users, 'id = 2', '{"age": 200}');
 ROLLBACK;
 SET ROLE regress_orm_bulk_user;
 
+-- a view, by its INSTEAD OF trigger
+CREATE VIEW adults AS SELECT id, name, age FROM users WHERE age >= 18;
+CREATE FUNCTION adults_update() RETURNS trigger LANGUAGE plpgsql AS
+	$$BEGIN UPDATE users SET age = NEW.age + 1 WHERE id = OLD.id; NEW.age := NEW.age + 1; RETURN NEW; END$$;
+CREATE TRIGGER instead INSTEAD OF UPDATE ON adults FOR EACH ROW EXECUTE FUNCTION adults_update();
+SELECT orm.map('adults', 'Adult', primary_key => '{id}');
+BEGIN;
+SELECT * FROM orm.query(NULL::adults, order_by => 'id');
+SELECT id, age FROM orm.get(NULL::users, 1);
+SELECT orm.update_where(NULL::adults, 'age > 20', set => 'age = age + 1');
+SELECT * FROM orm.query(NULL::adults, order_by => 'id');
+SELECT id, age FROM orm.get(NULL::users, 1);
+SELECT orm.delete_where(NULL::adults, 'id = 1');
+ROLLBACK;
 -- an error leaves everything as it was
 BEGIN;
 SELECT id, age FROM orm.query(NULL::users, 'id < 3', 'id');

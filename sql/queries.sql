@@ -211,6 +211,24 @@ SELECT id FROM orm.query(NULL::part, filter_by => '{"whole": null}');
 SELECT "from" FROM orm.query(NULL::"Größe"."select", filter_by => '{"parts": {"id": 2}}');
 SELECT "from" FROM orm.query(NULL::"Größe"."select", filter_by => '{"parts": null}');
 
+-- the two sides of a foreign key may have different collations
+CREATE TABLE tag (name text COLLATE "C" PRIMARY KEY, n int);
+CREATE TABLE post (id int PRIMARY KEY, tag text COLLATE "POSIX" REFERENCES tag);
+INSERT INTO tag VALUES ('a', 1), ('b', 2);
+INSERT INTO post VALUES (1, 'a'), (2, 'b');
+SELECT orm.map('tag', 'Tag'), orm.map('post', 'Post');
+SELECT orm.relate('Post', 'tagged', 'Tag', backref => 'posts');
+SELECT id FROM orm.query(NULL::post, filter_by => '{"tagged": {"n": 2}}');
+SELECT n FROM orm.query(NULL::tag, filter_by => '{"posts": {"id": 1}}');
+SELECT n FROM orm.query(NULL::tag, filter_by => '{"posts": null}');
+
+-- a domain over the row type, and a view
+CREATE DOMAIN tag_domain AS tag;
+SELECT * FROM orm.query(NULL::tag_domain, 'n > 1');
+CREATE VIEW tag_view AS SELECT n, name FROM tag WHERE n < 2;
+SELECT orm.map('tag_view', 'TagView', primary_key => '{name}');
+SELECT * FROM orm.query(NULL::tag_view, filter_by => '{"name": ["a", "b"]}');
+
 -- a self-referential one
 CREATE TABLE node (id int PRIMARY KEY, parent_id int REFERENCES node);
 INSERT INTO node VALUES (1, NULL), (2, 1), (3, 2);

@@ -21,23 +21,6 @@
 
 #include "query/internal.h"
 
-/* A class name that would end the comment is shown without its stars. */
-static char *
-comment_safe(const char *name)
-{
-	char	   *copy = pstrdup(name);
-
-	if (strstr(copy, "*/") != NULL || strstr(copy, "/*") != NULL)
-	{
-		for (char *c = copy; *c != '\0'; c++)
-		{
-			if (*c == '*')
-				*c = '_';
-		}
-	}
-	return copy;
-}
-
 static void
 composition_set_params(Composition *composition, Jsonb *params)
 {
@@ -66,7 +49,7 @@ composition_create(const char *call, Model *model, const char *action,
 	composition_set_params(composition, params);
 	initStringInfo(&composition->text);
 	appendStringInfo(&composition->text, "/* pg_orm %s %s */ ", action,
-					 comment_safe(model->class_name));
+					 class_comment(model));
 	return composition;
 }
 

@@ -29,6 +29,7 @@
 #include "nodes/nodeFuncs.h"
 #include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
+#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -117,9 +118,11 @@ traits_add_relation(TableTraits *traits, Relation rel, bool is_target)
 void
 table_traits_get(Oid relid, TableTraits *traits)
 {
-	List	   *relids = find_all_inheritors(relid, AccessShareLock, NULL);
+	List	   *relids;
 	ListCell   *cell;
 
+	LockRelationOid(relid, AccessShareLock);
+	relids = find_all_inheritors(relid, AccessShareLock, NULL);
 	memset(traits, 0, sizeof(TableTraits));
 	traits->plain = true;
 	foreach(cell, relids)

@@ -20,10 +20,12 @@
  */
 #include "postgres.h"
 
-#include "access/stratnum.h"
+#include "access/htup_details.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "query/internal.h"
@@ -97,33 +99,43 @@ all_elements_are_arrays(JsonbContainer *array)
  * operators
  * ------------------------------------------------------------------------
  */
-static Oid
-equality_of_types(Oid left, Oid right)
+/* OPERATOR(schema.=) of a column's own type, as its indexes have it. */
+static char *
+equality_of_column(const char *name, Oid type)
 {
-	TypeCacheEntry *l = lookup_type_cache(left, TYPECACHE_BTREE_OPFAMILY |
-										  TYPECACHE_EQ_OPR);
-	TypeCacheEntry *r = left == right ? l :
-	lookup_type_cache(right, TYPECACHE_BTREE_OPFAMILY);
+	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_EQ_OPR);
 
-	if (l == r || !OidIsValid(r->btree_opf))
-		return l->eq_opr;
-	return get_opfamily_member(r->btree_opf, l->btree_opintype,
-							   r->btree_opintype, BTEqualStrategyNumber);
-}
-
-char *
-equality_operator(Oid left, Oid right, const char *what)
-{
-	Oid			operator = equality_of_types(getBaseType(left),
-											 getBaseType(right));
-
-	if (!OidIsValid(operator))
+	if (!OidIsValid(entry->eq_opr))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("%s of type %s has no default btree equality operator",
-						what, format_type_be(left)),
+				 errmsg("column \"%s\" of type %s has no default btree equality operator",
+						name, format_type_be(type)),
 				 errhint("Write the comparison as filter.")));
-	return operator_sql(operator);
+	return operator_sql(entry->eq_opr);
+}
+
+/*
+ * The two sides of a foreign key may have collations that are not the same,
+ * and then it is the referenced one's that counts.
+ */
+static char *
+collate_clause(Oid referenced, Oid referencing)
+{
+	HeapTuple	tuple;
+	Form_pg_collation form;
+	char	   *clause;
+
+	if (referenced == referencing || !OidIsValid(referenced))
+		return "";
+	tuple = SearchSysCache1(COLLOID, ObjectIdGetDatum(referenced));
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for collation %u", referenced);
+	form = (Form_pg_collation) GETSTRUCT(tuple);
+	clause = psprintf(" COLLATE %s.%s",
+					  quote_identifier(get_namespace_name(form->collnamespace)),
+					  quote_identifier(NameStr(form->collname)));
+	ReleaseSysCache(tuple);
+	return clause;
 }
 
 /* ------------------------------------------------------------------------
@@ -136,10 +148,10 @@ qualified_column(Scope scope, AttrNumber attnum)
 	return psprintf("%s.%s", scope.alias, column_sql(scope.model, attnum));
 }
 
-static Oid
-column_type(Model *model, AttrNumber attnum)
+static Form_pg_attribute
+model_column(Model *model, AttrNumber attnum)
 {
-	return TupleDescAttr(model->tupdesc, attnum - 1)->atttypid;
+	return TupleDescAttr(model->tupdesc, attnum - 1);
 }
 
 /* IN over a type that has no array type: an array's own, for one. */
@@ -169,7 +181,7 @@ append_column(Composition *composition, Scope scope, AttrNumber attnum,
 			  const char *name, JsonbValue *value)
 {
 	char	   *column = qualified_column(scope, attnum);
-	Oid			type = getBaseType(column_type(scope.model, attnum));
+	Oid			type = getBaseType(model_column(scope.model, attnum)->atttypid);
 	JsonbContainer *array = list_in(value);
 	char	   *operator;
 	Oid			array_type;
@@ -180,7 +192,7 @@ append_column(Composition *composition, Scope scope, AttrNumber attnum,
 		return;
 	}
 
-	operator = equality_operator(type, type, psprintf("column \"%s\"", name));
+	operator = equality_of_column(name, type);
 	/* an array column equals an array, and is IN an array of arrays */
 	if (array != NULL && OidIsValid(get_base_element_type(type)) &&
 		!all_elements_are_arrays(array))
@@ -219,31 +231,51 @@ relation_name(Oid relid)
 									  get_rel_name(relid));
 }
 
-static char *
-secondary_column(Relationship *relationship, const char *alias,
-				 AttrNumber attnum)
+/* One end of a comparison of two columns. */
+typedef struct Operand
 {
-	return psprintf("%s.%s", alias,
-					quote_identifier(get_attname(relationship->secondary,
-												 attnum, false)));
+	char	   *sql;
+	Oid			type;
+	Oid			collation;
+} Operand;
+
+static Operand
+scope_operand(Scope scope, AttrNumber attnum)
+{
+	Form_pg_attribute column = model_column(scope.model, attnum);
+	Operand		operand = {qualified_column(scope, attnum), column->atttypid,
+	column->attcollation};
+
+	return operand;
 }
 
-/* What of the related side equals local column i, and its type. */
-static char *
-related_column(Relationship *relationship, Scope target,
-			   const char *secondary, int i, Oid *type)
+static Operand
+secondary_operand(Relationship *relationship, const char *alias,
+				  AttrNumber attnum)
 {
-	AttrNumber	attnum;
+	Operand		operand;
+	int32		typmod;
 
-	if (secondary == NULL)
-	{
-		attnum = relationship->remote_attnums[i];
-		*type = column_type(target.model, attnum);
-		return qualified_column(target, attnum);
-	}
-	attnum = relationship->secondary_local[i];
-	*type = get_atttype(relationship->secondary, attnum);
-	return secondary_column(relationship, secondary, attnum);
+	operand.sql = psprintf("%s.%s", alias,
+						   quote_identifier(get_attname(relationship->secondary,
+														attnum, false)));
+	get_atttypetypmodcoll(relationship->secondary, attnum, &operand.type,
+						  &typmod, &operand.collation);
+	return operand;
+}
+
+/*
+ * The operator.  A COLLATE clause goes to the left operand, since out of a
+ * sub-select it would not count as explicit.
+ */
+static char *
+operands_equality(Operand referenced, Operand referencing, Operand *left)
+{
+	left->sql = psprintf("%s%s", left->sql,
+						 collate_clause(referenced.collation,
+										referencing.collation));
+	return operator_sql(types_equality_operator(referenced.type,
+												referencing.type));
 }
 
 static void
@@ -252,19 +284,15 @@ append_join_on(Composition *composition, Relationship *relationship,
 {
 	for (int i = 0; i < relationship->nremote; i++)
 	{
-		AttrNumber	attnum = relationship->secondary_remote[i];
-		Oid			type = column_type(target.model,
-									   relationship->remote_attnums[i]);
+		Operand		left = scope_operand(target,
+										 relationship->remote_attnums[i]);
+		Operand		right = secondary_operand(relationship, secondary,
+											  relationship->secondary_remote[i]);
+		char	   *operator = operands_equality(left, right, &left);
 
 		appendStringInfo(&composition->text, "%s%s %s %s",
-						 i == 0 ? " ON " : " AND ",
-						 qualified_column(target,
-										  relationship->remote_attnums[i]),
-						 equality_operator(type,
-										   get_atttype(relationship->secondary,
-													   attnum),
-										   relationship->name),
-						 secondary_column(relationship, secondary, attnum));
+						 i == 0 ? " ON " : " AND ", left.sql, operator,
+						 right.sql);
 	}
 }
 
@@ -283,6 +311,21 @@ append_from(Composition *composition, Relationship *relationship,
 		append_join_on(composition, relationship, target, secondary);
 }
 
+/* What of the related side equals local column i, and how. */
+static char *
+related_operand(Relationship *relationship, Operand *local, Scope target,
+				const char *secondary, int i, Operand *related)
+{
+	if (secondary != NULL)
+		*related = secondary_operand(relationship, secondary,
+									 relationship->secondary_local[i]);
+	else
+		*related = scope_operand(target, relationship->remote_attnums[i]);
+	if (relationship->direction == RELATIONSHIP_MANY_TO_ONE)
+		return operands_equality(*related, *local, local);
+	return operands_equality(*local, *related, local);
+}
+
 /*
  * "There is a related row", with the criteria of object, which may be NULL.
  */
@@ -290,7 +333,7 @@ static void
 append_related(Composition *composition, Scope scope,
 			   Relationship *relationship, JsonbContainer *object)
 {
-	StringInfo	text = &composition->text;
+	StringInfo	own = &composition->text;
 	Scope		target = scope_open(composition,
 									model_by_relid(relationship->target, false));
 	const char *secondary = OidIsValid(relationship->secondary)
@@ -299,30 +342,29 @@ append_related(Composition *composition, Scope scope,
 
 	for (int i = 0; i < relationship->nlocal; i++)
 	{
-		AttrNumber	attnum = relationship->local_attnums[i];
-		char	   *local = qualified_column(scope, attnum);
-		Oid			type;
-		char	   *related = related_column(relationship, target, secondary, i,
-											 &type);
-		char	   *operator = equality_operator(column_type(scope.model, attnum),
-												 type, relationship->name);
+		Operand		local = scope_operand(scope,
+										  relationship->local_attnums[i]);
+		Operand		related;
+		char	   *operator = related_operand(relationship, &local, target,
+											   secondary, i, &related);
 
 		if (in)
-			appendStringInfo(text, "%s %s ANY (SELECT %s", local, operator, related);
+			appendStringInfo(own, "%s %s ANY (SELECT %s", local.sql, operator,
+							 related.sql);
 		else if (i == 0)
-			appendStringInfoString(text, "EXISTS (SELECT");
+			appendStringInfoString(own, "EXISTS (SELECT");
 		if (i == 0)
 			append_from(composition, relationship, target, secondary);
 		if (!in)
-			appendStringInfo(text, "%s%s %s %s", i == 0 ? " WHERE " : " AND ",
-							 local, operator, related);
+			appendStringInfo(own, "%s%s %s %s", i == 0 ? " WHERE " : " AND ",
+							 local.sql, operator, related.sql);
 	}
 	if (object != NULL)
 	{
-		appendStringInfoString(text, in ? " WHERE " : " AND ");
+		appendStringInfoString(own, in ? " WHERE " : " AND ");
 		append_object(composition, target, object);
 	}
-	appendStringInfoChar(text, ')');
+	appendStringInfoChar(own, ')');
 }
 
 bool

@@ -151,9 +151,6 @@ extern char *composition_text(Composition *composition, List **names,
  */
 extern void compose_filter_by(Composition *composition, Jsonb *filter_by);
 
-/* OPERATOR(schema.=) that compares the two types as their indexes do. */
-extern char *equality_operator(Oid left, Oid right, const char *what);
-
 /* Is the value an object that gives exactly the key of the related row? */
 extern bool names_related_key(Relationship *relationship,
 							  const JsonbValue *value);
