@@ -81,7 +81,8 @@ REGRESS_TESTS = \
 	bulk \
 	evaluate \
 	explain \
-	tutorial
+	tutorial \
+	errors
 
 # The isolation tests (test/specs).
 ISOLATION_TESTS = \
