@@ -266,6 +266,14 @@ SELECT function, p, body FROM made WHERE function::text ~ 'letter';
 INSERT INTO letter VALUES (1, 2), (2, NULL), (3, 99), (4, 9999999999);
 SELECT l.id, (l.fan).name FROM letter l ORDER BY 1;
 SELECT f.name, l.id FROM fan f, letters(f) l;
+-- a value that the key's type would have to round is compared as it is
+CREATE TABLE parcel (id int PRIMARY KEY, fan_id numeric);
+SELECT orm.map('parcel');
+SELECT orm.relate('parcel', 'fan', 'fan', foreign_keys => '{fan_id}');
+SELECT function, p, body FROM made WHERE function::text ~ 'parcel';
+INSERT INTO parcel VALUES (1, 2), (2, 1.5), (3, NULL);
+SELECT p.id, (p.fan).name FROM parcel p ORDER BY 1;
+DROP TABLE parcel;
 
 --
 -- Grants and row security are the caller's

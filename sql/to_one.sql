@@ -194,6 +194,47 @@ SELECT same_as_join('to_part', 'remote', 'r', 'id');
 SET ROLE regress_orm_to_one_user;
 
 --
+-- By other columns than the primary key
+--
+CREATE TABLE badge (id int PRIMARY KEY, "no $1" int UNIQUE, word text,
+	part int, UNIQUE (part, word));
+INSERT INTO badge SELECT n, 10000 - n, 'w' || n % 100, n / 100
+	FROM generate_series(1, 500) n;
+ANALYZE badge;
+SELECT orm.map('badge');
+SELECT orm.to_one_by(NULL::badge, '{"no $1"}', 9999),
+	orm.to_one_by(NULL::badge, '{word,part}', 'w3', 2),
+	orm.to_one_by(NULL::badge, '{part,word}', 2, 'w3'),
+	orm.to_one_by(NULL::badge, '{part,word}', 2, NULL::text),
+	orm.to_one_by(NULL::badge, '{id}', '5'::text);
+SELECT same('SELECT n k, orm.to_one_by(NULL::badge, ''{"no $1"}'', n)::text r,
+		(orm.to_one(NULL::badge, 10000 - n)).id,
+		(orm.to_one_by(NULL::badge, ''{word,part}'', ''w'' || n % 101,
+			n % 7)).id id2
+		FROM generate_series(9400, 10010) n',
+	'SELECT n k, b::text r, b.id, b2.id id2
+		FROM generate_series(9400, 10010) n
+		LEFT JOIN badge b ON b."no $1" = n
+		LEFT JOIN badge b2 ON b2.word = ''w'' || n % 101 AND b2.part = n % 7');
+-- one of several
+SELECT (orm.to_one_by(NULL::badge, '{part}', n)).part
+	FROM generate_series(1, 3) n;
+SELECT count((orm.to_one_by(NULL::badge, '{part}', n % 8)).part)
+	FROM generate_series(1, 800) n;
+SELECT orm.to_one_by(NULL::badge, '{nothing}', 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT orm.to_one_by(NULL::badge, '{part,word}', 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT orm.to_one_by(NULL::badge, '{}', 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT orm.to_one_by(NULL::badge, NULL, 1);
+\echo :LAST_ERROR_SQLSTATE
+SELECT orm.to_one_by(NULL::badge, ARRAY['part', NULL]::name[], 1, 2);
+\echo :LAST_ERROR_SQLSTATE
+SELECT orm.to_one_by(NULL::badge, ARRAY[word]::name[], 1) FROM badge;
+\echo :LAST_ERROR_SQLSTATE
+
+--
 -- What the query's snapshot sees, no more and no less
 --
 -- a volatile function changes the rows while the query runs

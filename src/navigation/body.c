@@ -29,6 +29,7 @@
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "parser/parse_coerce.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -161,6 +162,9 @@ default_equality(ColumnInfo *referenced, ColumnInfo *referencing)
 		(left == right ||
 		 can_coerce_type(1, &right, &left, COERCION_IMPLICIT)))
 		operator = type->eq_opr;
+	if (!OidIsValid(operator) &&
+		can_coerce_type(1, &left, &right, COERCION_IMPLICIT))
+		operator = lookup_type_cache(right, TYPECACHE_EQ_OPR)->eq_opr;
 	return operator;
 }
 
@@ -379,6 +383,82 @@ to_one_body(Relationship *r)
 	return buf.data;
 }
 
+/* "'{holder}'", a constant name[] */
+static char *
+columns_literal(Oid relid, const AttrNumber *attnums, int n)
+{
+	Datum	   *names = palloc(sizeof(Datum) * n);
+	ArrayType  *array;
+
+	for (int i = 0; i < n; i++)
+	{
+		Name		name = palloc0(sizeof(NameData));
+
+		namestrcpy(name, get_attname(relid, attnums[i], false));
+		names[i] = NameGetDatum(name);
+	}
+	array = construct_array(names, n, NAMEOID, NAMEDATALEN, false,
+							TYPALIGN_CHAR);
+	return quote_literal_cstr(OidOutputFunctionCall(F_ARRAY_OUT,
+													PointerGetDatum(array)));
+}
+
+/*
+ * Whether orm.to_one_by, which compares by the default equality of the
+ * target's column, compares as the relationship does.
+ */
+static bool
+default_takes_column(ColumnInfo *target, ColumnInfo *column, Oid operator)
+{
+	Oid			from = getBaseType(column->typid);
+	Oid			to = getBaseType(target->typid);
+	TypeCacheEntry *type = lookup_type_cache(to, TYPECACHE_EQ_OPR |
+											 TYPECACHE_BTREE_OPFAMILY);
+
+	return OidIsValid(type->eq_opr) && OidIsValid(type->btree_opf) &&
+		get_op_opfamily_strategy(operator, type->btree_opf) ==
+		BTEqualStrategyNumber &&
+		(from == to || (is_integer(from) && is_integer(to)) ||
+		 can_coerce_type(1, &from, &to, COERCION_IMPLICIT));
+}
+
+/*
+ * The call of orm.to_one_by for a single object by other columns than the
+ * primary key, or NULL.
+ */
+static char *
+to_one_by_body(NavigationFunction *function, Relationship *r)
+{
+	Side		local = {"$1", r->owner, r->local_attnums};
+	Side		remote = {"c", r->target, r->remote_attnums};
+	bool		to_remote = r->direction == RELATIONSHIP_MANY_TO_ONE;
+	Oid			operators[INDEX_MAX_KEYS];
+	bool		settled;
+	StringInfoData buf;
+
+	settled = pair_operators(to_remote ? &local : &remote,
+							 to_remote ? &remote : &local, r->nlocal,
+							 operators);
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "SELECT orm.to_one_by(NULL::%s, %s",
+					 qualified_relation(r->target),
+					 columns_literal(r->target, r->remote_attnums,
+									 r->nremote));
+	for (int i = 0; i < r->nlocal; i++)
+	{
+		ColumnInfo	target = column_info(r->target, r->remote_attnums[i]);
+		ColumnInfo	column = column_info(r->owner, r->local_attnums[i]);
+
+		if (!OidIsValid(operators[i]) ||
+			!default_takes_column(&target, &column, operators[i]))
+			return NULL;
+		appendStringInfo(&buf, ", $1.%s", quote_identifier(column.name));
+	}
+	appendStringInfoChar(&buf, ')');
+	function->settled = settled;
+	return buf.data;
+}
+
 /* The query that joins one table, "c", to the argument. */
 static void
 append_direct_query(StringInfo buf, NavigationFunction *function,
@@ -418,9 +498,13 @@ describe_body(NavigationFunction *function, Relationship *r)
 {
 	StringInfoData buf;
 
-	if (r->direction == RELATIONSHIP_MANY_TO_ONE && !function->returns_set)
+	if (!function->returns_set &&
+		r->direction != RELATIONSHIP_MANY_TO_MANY)
 	{
-		function->body = to_one_body(r);
+		function->body = r->direction == RELATIONSHIP_MANY_TO_ONE ?
+			to_one_body(r) : NULL;
+		if (function->body == NULL)
+			function->body = to_one_by_body(function, r);
 		if (function->body != NULL)
 			return;
 	}

@@ -55,7 +55,7 @@
 #define COLLECTION_ROWS 10
 
 /* What begins the bodies that body.c writes. */
-#define TO_ONE_BODY "SELECT orm.to_one(NULL::"
+#define TO_ONE_BODY "SELECT orm.to_one"
 #define QUERY_BODY "SELECT c.* FROM "
 
 /* A navigation function as it is in pg_proc. */

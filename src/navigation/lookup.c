@@ -37,11 +37,18 @@
 #include "compat.h"
 #include "navigation/lookup.h"
 
+/* The columns that are looked for: the key of the hash table. */
+typedef struct LookupKey
+{
+	Oid			relid;
+	int32		nkeys;
+	AttrNumber	attnums[INDEX_MAX_KEYS];
+} LookupKey;
+
 struct Lookup
 {
-	Oid			relid;			/* the hash key: must be first */
+	LookupKey	key;			/* must be first */
 	uint64		generation;		/* for which the texts were compared */
-	char	   *class_name;
 	int			nkeys;
 	Oid			types[INDEX_MAX_KEYS];
 	char	   *row_text;
@@ -189,8 +196,9 @@ retire(SPIPlanPtr plan)
 }
 
 static Lookup *
-find_lookup(Oid relid)
+find_lookup(Model *model)
 {
+	LookupKey	key;
 	bool		found;
 	Lookup	   *lookup;
 
@@ -201,16 +209,21 @@ find_lookup(Oid relid)
 		lookup_context = AllocSetContextCreate(CacheMemoryContext,
 											   "pg_orm to_one plans",
 											   ALLOCSET_DEFAULT_SIZES);
-		ctl.keysize = sizeof(Oid);
+		ctl.keysize = sizeof(LookupKey);
 		ctl.entrysize = sizeof(Lookup);
 		ctl.hcxt = lookup_context;
 		lookups = hash_create("pg_orm to_one plans", 32, &ctl,
 							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	lookup = hash_search(lookups, &relid, HASH_ENTER, &found);
+	memset(&key, 0, sizeof(key));
+	key.relid = model->relid;
+	key.nkeys = model->nkeys;
+	for (int i = 0; i < model->nkeys; i++)
+		key.attnums[i] = model->keys[i].attnum;
+	lookup = hash_search(lookups, &key, HASH_ENTER, &found);
 	if (!found)
-		memset((char *) lookup + sizeof(Oid), 0,
-			   sizeof(Lookup) - sizeof(Oid));
+		memset((char *) lookup + sizeof(LookupKey), 0,
+			   sizeof(Lookup) - sizeof(LookupKey));
 	return lookup;
 }
 
@@ -258,7 +271,7 @@ renew(Lookup *lookup, Model *model)
 Lookup *
 lookup_prepare(Model *model)
 {
-	Lookup	   *lookup = find_lookup(model->relid);
+	Lookup	   *lookup = find_lookup(model);
 
 	free_old_plans();
 	if (model->nkeys == 0)

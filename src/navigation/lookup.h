@@ -1,7 +1,10 @@
 /*-------------------------------------------------------------------------
  *
  * lookup.h
- *	  Reading rows of a model by primary key, for orm.to_one.
+ *	  Reading rows of a model by key, for orm.to_one and orm.to_one_by.
+ *
+ * The key is what Model.keys says; orm.to_one_by passes a copy of the model
+ * with other columns there.
  *
  *-------------------------------------------------------------------------
  */

@@ -141,6 +141,8 @@ struct Memo
 	MemoryContext context;		/* holds this struct and the scan */
 	MemoryContextCallback callback;
 	Oid			relid;
+	int			nkeys;
+	AttrNumber	attnums[INDEX_MAX_KEYS];
 	bool		integer_key;
 	Oid			key_type;		/* of an integer key */
 	bool		valid;			/* anything in it yet? */
@@ -391,6 +393,20 @@ memo_gone(void *arg)
 		key_scan_close(memo->scan);
 }
 
+static bool
+is_for(Memo *memo, MemoryContext query, Model *model)
+{
+	if (memo->query != query || memo->relid != model->relid ||
+		memo->nkeys != model->nkeys)
+		return false;
+	for (int i = 0; i < memo->nkeys; i++)
+	{
+		if (memo->attnums[i] != model->keys[i].attnum)
+			return false;
+	}
+	return true;
+}
+
 /*
  * Only a query's own memory will do: what is cached for longer must not keep
  * rows.  PL/pgSQL's simple expressions have such memory for as long as the
@@ -407,7 +423,7 @@ memo_of_query(MemoryContext query, Model *model)
 	dlist_foreach(iter, &memos)
 	{
 		memo = dlist_container(Memo, node, iter.cur);
-		if (memo->query == query && memo->relid == model->relid)
+		if (is_for(memo, query, model))
 			return memo;
 	}
 	if (query->name == NULL || strcmp(query->name, "ExecutorState") != 0 ||
@@ -420,6 +436,9 @@ memo_of_query(MemoryContext query, Model *model)
 	memo->context = context;
 	memo->query = query;
 	memo->relid = model->relid;
+	memo->nkeys = model->nkeys;
+	for (int i = 0; i < model->nkeys; i++)
+		memo->attnums[i] = model->keys[i].attnum;
 	memo->integer_key = model_has_integer_key(model);
 	memo->key_type = model->keys[0].typid;
 	dlist_push_head(&memos, &memo->node);

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * to_one.c
- *	  orm.to_one: the object that a foreign key refers to.
+ *	  orm.to_one: the object that a foreign key refers to; orm.to_one_by: the
+ *	  object that other columns lead to.
  *
  * In a query the rows come from the query's memo (memo.c); elsewhere, as in
  * an expression of PL/pgSQL, each call looks its row up, since nothing tells
@@ -18,9 +19,12 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "storage/proc.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/typcache.h"
 
 #include "compat.h"
 #include "navigation/internal.h"
@@ -31,6 +35,7 @@
 typedef struct CallSite
 {
 	MemoryContext context;
+	int			first;			/* argument where the key begins */
 	LocalTransactionId lxid;
 	uint64		generation;
 	Model	   *model;
@@ -64,20 +69,95 @@ integer_range(Oid typid, int64 *smallest, int64 *largest)
 
 /* The type of the key argument, if it and the key are single integers. */
 static Oid
-integer_argument(FunctionCallInfo fcinfo, Model *model)
+integer_argument(FunctionCallInfo fcinfo, int first, Model *model)
 {
 	Oid			typid;
 
-	if (!model_has_integer_key(model) || PG_NARGS() != 2 ||
+	if (!model_has_integer_key(model) || PG_NARGS() != first + 1 ||
 		get_fn_expr_variadic(fcinfo->flinfo))
 		return InvalidOid;
-	typid = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, 1));
+	typid = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, first));
 	return typid == INT2OID || typid == INT4OID || typid == INT8OID ?
 		typid : InvalidOid;
 }
 
+/* ------------------------------------------------------------------------
+ * other columns in the key's place
+ * ------------------------------------------------------------------------
+ */
+static void
+fill_key_column(ModelKeyColumn *key, Model *model, const char *name,
+				MemoryContext context)
+{
+	Form_pg_attribute att;
+	TypeCacheEntry *type;
+
+	key->attnum = model_attnum(model, name, false);
+	att = TupleDescAttr(model->tupdesc, key->attnum - 1);
+	key->typid = att->atttypid;
+	key->typmod = att->atttypmod;
+	key->collation = att->attcollation;
+	key->typlen = att->attlen;
+	key->typbyval = att->attbyval;
+	type = lookup_type_cache(getBaseType(att->atttypid),
+							 TYPECACHE_EQ_OPR_FINFO |
+							 TYPECACHE_HASH_PROC_FINFO);
+	if (!OidIsValid(type->eq_opr))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("could not identify an equality operator for type %s",
+						format_type_be(att->atttypid))));
+	key->eq_operator = type->eq_opr;
+	fmgr_info_copy(&key->equal, &type->eq_opr_finfo, context);
+	if (OidIsValid(type->hash_proc))
+		fmgr_info_copy(&key->hash, &type->hash_proc_finfo, context);
+}
+
+/* The model as if the columns, a name[], were its key. */
+static Model *
+model_by_columns(Model *model, Datum columns, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Model	   *result = palloc(sizeof(Model));
+	Datum	   *names;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(DatumGetArrayTypeP(columns), NAMEOID, NAMEDATALEN,
+					  false, TYPALIGN_CHAR, &names, &nulls, &n);
+	if (n == 0 || n > INDEX_MAX_KEYS ||
+		array_contains_nulls(DatumGetArrayTypeP(columns)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("columns must have from 1 to %d names",
+						INDEX_MAX_KEYS)));
+	*result = *model;
+	result->nkeys = n;
+	result->keys = palloc0(sizeof(ModelKeyColumn) * n);
+	for (int i = 0; i < n; i++)
+		fill_key_column(&result->keys[i], model,
+						NameStr(*DatumGetName(names[i])), context);
+	MemoryContextSwitchTo(old);
+	return result;
+}
+
+/* The columns of orm.to_one_by must not change from call to call. */
+static Datum
+columns_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(1) || !get_fn_expr_arg_stable(fcinfo->flinfo, 1))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("columns must be a constant")));
+	return PG_GETARG_DATUM(1);
+}
+
+/* ------------------------------------------------------------------------
+ * call sites
+ * ------------------------------------------------------------------------
+ */
 static CallSite *
-make_call_site(FunctionCallInfo fcinfo)
+make_call_site(FunctionCallInfo fcinfo, int first)
 {
 	Model	   *model = model_from_argument(fcinfo, 0);
 	MemoryContext context;
@@ -87,20 +167,24 @@ make_call_site(FunctionCallInfo fcinfo)
 									"pg_orm to_one call",
 									ALLOCSET_SMALL_SIZES);
 	site = MemoryContextAllocZero(context, sizeof(CallSite));
+	if (first > 1)
+		model = model_by_columns(model, columns_argument(fcinfo), context);
 	site->context = context;
+	site->first = first;
 	site->lxid = compat_my_lxid();
 	site->generation = model_generation();
 	site->model = model;
-	site->integer_argument = integer_argument(fcinfo, model);
+	site->integer_argument = integer_argument(fcinfo, first, model);
 	if (OidIsValid(site->integer_argument))
 		integer_range(model->keys[0].typid, &site->smallest, &site->largest);
 	else
-		site->arguments = key_arguments_prepare(fcinfo, 1, model, context);
+		site->arguments = key_arguments_prepare(fcinfo, first, model,
+												context);
 	return site;
 }
 
 static inline CallSite *
-call_site(FunctionCallInfo fcinfo)
+call_site(FunctionCallInfo fcinfo, int first)
 {
 	CallSite   *site = fcinfo->flinfo->fn_extra;
 
@@ -110,7 +194,7 @@ call_site(FunctionCallInfo fcinfo)
 	fcinfo->flinfo->fn_extra = NULL;
 	if (site != NULL)
 		MemoryContextDelete(site->context);
-	site = make_call_site(fcinfo);
+	site = make_call_site(fcinfo, first);
 	fcinfo->flinfo->fn_extra = site;
 	return site;
 }
@@ -143,9 +227,9 @@ result(FunctionCallInfo fcinfo, HeapTupleHeader row)
 }
 
 static Datum
-to_one_by_integer(FunctionCallInfo fcinfo, CallSite *site)
+row_by_integer(FunctionCallInfo fcinfo, CallSite *site)
 {
-	int64		key = integer_of_datum(PG_GETARG_DATUM(1),
+	int64		key = integer_of_datum(PG_GETARG_DATUM(site->first),
 									   site->integer_argument);
 	Snapshot	snapshot = GetActiveSnapshot();
 	Memo	   *memo = call_memo(fcinfo, site, snapshot);
@@ -161,19 +245,19 @@ to_one_by_integer(FunctionCallInfo fcinfo, CallSite *site)
 	return result(fcinfo, lookup_row(lookup_prepare(site->model), &value));
 }
 
-static Datum
-to_one(FunctionCallInfo fcinfo)
+static inline Datum
+to_one(FunctionCallInfo fcinfo, int first)
 {
-	CallSite   *site = call_site(fcinfo);
+	CallSite   *site = call_site(fcinfo, first);
 	Snapshot	snapshot;
 	Memo	   *memo;
 	Datum		values[INDEX_MAX_KEYS];
 
 	if (OidIsValid(site->integer_argument))
 	{
-		if (PG_ARGISNULL(1))
+		if (PG_ARGISNULL(first))
 			PG_RETURN_NULL();
-		return to_one_by_integer(fcinfo, site);
+		return row_by_integer(fcinfo, site);
 	}
 	if (!key_arguments_read(site->arguments, fcinfo, values))
 		PG_RETURN_NULL();
@@ -188,7 +272,14 @@ PG_FUNCTION_INFO_V1(orm_to_one);
 Datum
 orm_to_one(PG_FUNCTION_ARGS)
 {
-	return to_one(fcinfo);
+	return to_one(fcinfo, 1);
+}
+
+PG_FUNCTION_INFO_V1(orm_to_one_by);
+Datum
+orm_to_one_by(PG_FUNCTION_ARGS)
+{
+	return to_one(fcinfo, 2);
 }
 
 void
