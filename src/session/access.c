@@ -4,8 +4,8 @@
  *	  Privileges of session calls, checked where the mistake is made and not
  *	  only by the statement that the flush runs later.
  *
- * Nothing is kept here: every answer comes from PostgreSQL's own ACL
- * functions.
+ * Every answer comes from PostgreSQL's own ACL functions; one is kept, see
+ * access_memory_suffices().
  *
  *-------------------------------------------------------------------------
  */
@@ -66,12 +66,23 @@ all_columns(Model *model)
 	return result;
 }
 
+/* The answer for a model, as long as nothing that it depends on changes. */
+typedef struct MemoryAccess
+{
+	Oid			relid;
+	Oid			userid;
+	bool		row_security;
+	uint64		generation;
+	LocalTransactionId lxid;
+	bool		suffices;
+} MemoryAccess;
+
 /*
  * Row security may depend on anything, so under it a row in memory proves
  * nothing; what a view or a foreign table checks is not known here at all.
  */
-bool
-access_memory_suffices(Model *model)
+static bool
+memory_access_check(Model *model)
 {
 	if (pg_class_aclcheck(model->relid, GetUserId(),
 						  ACL_SELECT) != ACLCHECK_OK)
@@ -80,4 +91,30 @@ access_memory_suffices(Model *model)
 		model->relkind != RELKIND_PARTITIONED_TABLE)
 		return false;
 	return check_enable_rls(model->relid, InvalidOid, true) != RLS_ENABLED;
+}
+
+/*
+ * The last answer is kept, since a hit in the identity map asks for it each
+ * time.  A GRANT or REVOKE invalidates the relation and so moves the
+ * generation; a change of role memberships counts from the next transaction.
+ */
+bool
+access_memory_suffices(Model *model)
+{
+	static MemoryAccess last;
+
+	if (last.relid != model->relid || last.userid != GetUserId() ||
+		last.row_security != row_security ||
+		last.generation != model_generation() ||
+		last.lxid != compat_my_lxid())
+	{
+		last.relid = InvalidOid;
+		last.suffices = memory_access_check(model);
+		last.userid = GetUserId();
+		last.row_security = row_security;
+		last.generation = model_generation();
+		last.lxid = compat_my_lxid();
+		last.relid = model->relid;
+	}
+	return last.suffices;
 }

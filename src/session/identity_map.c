@@ -97,6 +97,7 @@ identity_map_create(Session *session)
 													 ALLOCSET_DEFAULT_SIZES);
 	session->identities = NULL;
 	session->models = NULL;
+	session->last_used = NULL;
 	dlist_init(&session->unflushed);
 	dlist_init(&session->clean);
 }
@@ -152,6 +153,7 @@ identity_map_reset(Session *session)
 	session->nunflushed = session->nclean = session->nobjects = 0;
 	session->identities = NULL;
 	session->models = NULL;
+	session->last_used = NULL;
 	dlist_init(&session->unflushed);
 	dlist_init(&session->clean);
 	MemoryContextReset(session->objects_context);
@@ -513,36 +515,50 @@ model_objects_revalidate(Session *session, ModelObjects *entry, Model *model)
 	entry->invalidated = !model->valid;
 }
 
-ModelObjects *
-model_objects(Session *session, Model *model)
+static HTAB *
+model_objects_table(Session *session)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = sizeof(ModelObjectsKey);
+	control.entrysize = sizeof(ModelObjects);
+	control.hcxt = session->objects_context;
+	return hash_create("pg_orm objects by model", 16, &control,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static ModelObjects *
+model_objects_entry(Session *session, Model *model)
 {
 	ModelObjectsKey key;
 	ModelObjects *entry;
 	bool		found;
 
 	if (session->models == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = sizeof(ModelObjectsKey);
-		control.entrysize = sizeof(ModelObjects);
-		control.hcxt = session->objects_context;
-		session->models = hash_create("pg_orm objects by model", 16, &control,
-									  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
+		session->models = model_objects_table(session);
 	memset(&key, 0, sizeof(key));
 	key.relid = model->relid;
 	key.association = model->association;
 	entry = hash_search(session->models, &key, HASH_ENTER, &found);
-	if (!found)
-	{
-		memset(entry, 0, sizeof(ModelObjects));
-		entry->key = key;
-		entry->invalidated = true;
-		entry->indirect = model->relkind != RELKIND_RELATION &&
-			model->relkind != RELKIND_PARTITIONED_TABLE;
-		dlist_init(&entry->objects);
-	}
+	if (found)
+		return entry;
+	memset(entry, 0, sizeof(ModelObjects));
+	entry->key = key;
+	entry->invalidated = true;
+	entry->indirect = model->relkind != RELKIND_RELATION &&
+		model->relkind != RELKIND_PARTITIONED_TABLE;
+	dlist_init(&entry->objects);
+	return entry;
+}
+
+ModelObjects *
+model_objects(Session *session, Model *model)
+{
+	ModelObjects *entry = session->last_used;
+
+	if (entry == NULL || entry->key.relid != model->relid ||
+		entry->key.association != model->association)
+		session->last_used = entry = model_objects_entry(session, model);
 	if (entry->invalidated)
 		model_objects_revalidate(session, entry, model);
 	return entry;

@@ -118,7 +118,8 @@ struct Session
 	MemoryContext context;		/* of the hashes */
 	MemoryContext objects_context;
 	struct identity_hash *identities;
-	HTAB	   *models;			/* ModelObjects by relid */
+	HTAB	   *models;			/* ModelObjects by relation */
+	ModelObjects *last_used;	/* of them, or NULL */
 	dlist_head	unflushed;		/* objects with pending changes, in order */
 	uint64		nunflushed;
 	dlist_head	clean;			/* least recently used first */
