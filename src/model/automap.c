@@ -303,7 +303,7 @@ relate_key(AutoKey *key)
 		def.class_name = child->class_name;
 		def.target = parent->class_name;
 		def.name = choose_name(child, parent, key, "", NULL);
-		relationship_insert(&def);
+		relationship_insert(&def, true);
 		return;
 	}
 	def.class_name = parent->class_name;
@@ -316,7 +316,7 @@ relate_key(AutoKey *key)
 	def.passive_deletes = key->not_null ?
 		key->delete_action == FKCONSTR_ACTION_CASCADE :
 		key->delete_action == FKCONSTR_ACTION_SETNULL;
-	relationship_insert(&def);
+	relationship_insert(&def, true);
 }
 
 static bool
@@ -354,7 +354,7 @@ relate_association(Oid relid)
 	def.name = choose_name(owner, target, far, "_collection", NULL);
 	def.backref = choose_name(target, owner, near, "_collection",
 							  near->to == far->to ? def.name : NULL);
-	relationship_insert(&def);
+	relationship_insert(&def, true);
 }
 
 static void

@@ -184,7 +184,7 @@ strings_of_array(Datum array)
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("a list of names must not contain NULL")));
+					 errmsg("an array of names or of SQL must not contain NULL")));
 		result = lappend(result, is_name ?
 						 pstrdup(NameStr(*DatumGetName(elems[i]))) :
 						 TextDatumGetCString(elems[i]));

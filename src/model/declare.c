@@ -481,7 +481,7 @@ orm_declare(PG_FUNCTION_ARGS)
 	if (OidIsValid(relid))
 		model_bind(table, relid);
 	foreach(lc, relationships)
-		relationship_insert(lfirst(lc));
+		relationship_insert(lfirst(lc), false);
 	if (OidIsValid(relid))
 		relationships_bind_pending(false);
 	PG_RETURN_VOID();

@@ -220,7 +220,8 @@ split_index(const char *sql, IndexFragment *fragment)
 	scanner_finish(scanner);
 	if (token != on)
 		return false;
-	fragment->rest = pstrdup(sql + location + strlen("on"));
+	sql += location + strlen("on");
+	fragment->rest = pstrdup(sql + strspn(sql, " \t\n\r\f"));
 	return true;
 }
 
@@ -238,7 +239,7 @@ fragment_index(const char *sql)
 	fragment_end(&context);
 	if (!is_split)
 		not_a("index", sql, expected);
-	node = parse(psprintf("CREATE INDEX %s ON \"table\"",
+	node = parse(psprintf("CREATE INDEX %s ON \"table\" ",
 						  result->name ? result->name : ""),
 				 result->rest, "\n", "index");
 	if (node == NULL || !IsA(node, IndexStmt) ||

@@ -185,8 +185,11 @@ extern void relationship_missing_secondary(RelationshipDef *def);
 /* CASCADE_ bits of a cascade option; raises 22023 for an unknown word. */
 extern int	cascade_bits(const char *cascade, bool viewonly);
 
-/* Checks the names, then writes a new row, bound if both tables exist. */
-extern void relationship_insert(RelationshipDef *def);
+/*
+ * Checks the names, then writes a new row, bound if both tables exist; with
+ * bind_now they must.
+ */
+extern void relationship_insert(RelationshipDef *def, bool bind_now);
 
 /*
  * Binds the rows whose tables exist by now: those of the present user's

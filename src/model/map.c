@@ -259,9 +259,7 @@ orm_relate(PG_FUNCTION_ARGS)
 	def.uselist_given = !PG_ARGISNULL(11);
 	def.uselist = def.uselist_given && PG_GETARG_BOOL(11);
 
-	/* orm.relate is for classes whose tables exist; both must be mapped */
-	model_by_class(def.target, false);
-	relationship_insert(&def);
+	relationship_insert(&def, true);
 	PG_RETURN_VOID();
 }
 

@@ -294,14 +294,26 @@ is_complete(RelationshipDef *def, ModelDef *owner, ModelDef *target)
 		(def->secondary == NULL || OidIsValid(find_secondary(def, owner)));
 }
 
+/* Says what is missing of a relationship that has to be complete. */
+static void
+require_complete(RelationshipDef *def, ModelDef *target)
+{
+	if (target == NULL || !OidIsValid(target->relid))
+		model_by_class(def->target, false);
+	relationship_missing_secondary(def);
+}
+
 void
-relationship_insert(RelationshipDef *def)
+relationship_insert(RelationshipDef *def, bool bind_now)
 {
 	ModelDef   *owner = model_def_by_class(def->class_name);
 	ModelDef   *target = find_target(def, owner);
+	bool		complete = is_complete(def, owner, target);
 
 	def->extension = catalog_current_extension();
-	if (is_complete(def, owner, target))
+	if (bind_now && !complete)
+		require_complete(def, target);
+	if (complete)
 		relationship_bind(def, owner, target);
 	else
 	{
