@@ -71,6 +71,7 @@ REGRESS_TESTS = \
 	models \
 	map \
 	automap \
+	catalog \
 	navigation \
 	to_one \
 	sessions \
@@ -86,6 +87,7 @@ REGRESS_TESTS = \
 
 # The isolation tests (test/specs).
 ISOLATION_TESTS = \
+	models \
 	sessions \
 	scoped_sessions \
 	bulk

@@ -15,6 +15,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "model/internal.h"
@@ -285,12 +286,19 @@ update_binding(RelationshipDef *def)
 					" AND name OPERATOR(pg_catalog.=) $2", n, params);
 }
 
+/* A row's table may have been dropped unseen. */
+static bool
+has_table(ModelDef *def)
+{
+	return def != NULL && OidIsValid(def->relid) &&
+		SearchSysCacheExists1(RELOID, ObjectIdGetDatum(def->relid));
+}
+
 /* Can the row be bound yet? */
 static bool
 is_complete(RelationshipDef *def, ModelDef *owner, ModelDef *target)
 {
-	return OidIsValid(owner->relid) && target != NULL &&
-		OidIsValid(target->relid) &&
+	return has_table(owner) && has_table(target) &&
 		(def->secondary == NULL || OidIsValid(find_secondary(def, owner)));
 }
 
@@ -298,7 +306,7 @@ is_complete(RelationshipDef *def, ModelDef *owner, ModelDef *target)
 static void
 require_complete(RelationshipDef *def, ModelDef *target)
 {
-	if (target == NULL || !OidIsValid(target->relid))
+	if (!has_table(target))
 		model_by_class(def->target, false);
 	relationship_missing_secondary(def);
 }
@@ -337,7 +345,7 @@ relationships_bind_pending(bool everybodys)
 		if (def->bound)
 			continue;
 		owner = model_def_by_class(def->class_name);
-		if (owner == NULL || !OidIsValid(owner->relid) ||
+		if (!has_table(owner) ||
 			!(everybodys ||
 			  compat_class_ownercheck(owner->relid, GetUserId())))
 			continue;
@@ -356,7 +364,7 @@ relationship_repair(RelationshipDef *def)
 	ModelDef   *owner = model_def_by_class(def->class_name);
 	ModelDef   *target = model_def_by_class(def->target);
 
-	if (def->bound && owner != NULL && target != NULL &&
+	if (def->bound && has_table(owner) && has_table(target) &&
 		relationship_find_columns(def, owner->relid, target->relid))
 		update_binding(def);
 }
