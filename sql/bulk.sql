@@ -253,6 +253,18 @@ SELECT * FROM orm.query(NULL::adults, order_by => 'id');
 SELECT id, age FROM orm.get(NULL::users, 1);
 SELECT orm.delete_where(NULL::adults, 'id = 1');
 ROLLBACK;
+-- the flush before the statement may change the table
+CREATE TABLE log (id int PRIMARY KEY);
+SELECT orm.map('log', 'Log');
+CREATE FUNCTION log_ddl() RETURNS trigger LANGUAGE plpgsql AS
+	$$BEGIN ALTER TABLE place DROP COLUMN note; ALTER TABLE place ADD COLUMN more int DEFAULT 1; RETURN NULL; END$$;
+CREATE TRIGGER ddl AFTER INSERT ON log EXECUTE FUNCTION log_ddl();
+BEGIN;
+SELECT count(*) FROM orm.query(NULL::place);
+SELECT id FROM orm.add(NULL::log, '{"id": 1}');
+SELECT orm.update_where(NULL::place, 'true', '{"b": "z"}');
+SELECT * FROM orm.query(NULL::place, order_by => 'a');
+ROLLBACK;
 -- an error leaves everything as it was
 BEGIN;
 SELECT id, age FROM orm.query(NULL::users, 'id < 3', 'id');

@@ -45,7 +45,8 @@ typedef struct BulkCall
 	char	   *set;
 	Jsonb	   *filter_by;
 	Jsonb	   *params;
-	Datum		changes;		/* a row of the model */
+	Jsonb	   *document;		/* the changes as they were given */
+	Datum		changes;		/* the same as a row of the model */
 	Bitmapset  *changed;		/* the columns of it that are meant */
 	Synchronize synchronize;
 	int64		at_most;		/* or -1 */
@@ -238,20 +239,21 @@ changes_error_callback(void *arg)
 }
 
 static void
-call_set_changes(BulkCall *call, Jsonb *changes)
+call_set_changes(BulkCall *call)
 {
 	ErrorContextCallback callback = {error_context_stack,
 		changes_error_callback, NULL};
+	Datum		document;
 
-	if (!JB_ROOT_IS_OBJECT(changes))
+	if (!JB_ROOT_IS_OBJECT(call->document))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("changes of %s must be a JSON object", call->name),
 				 errhint("It is keyed by column, as in '{\"name\": \"lqz\"}'.")));
 	error_context_stack = &callback;
-	call->changes = row_from_document(call->model, (Datum) 0,
-									  JsonbPGetDatum(changes_by_column(call->model,
-																	   changes)),
+	document = JsonbPGetDatum(changes_by_column(call->model, call->document));
+	call->changed = NULL;
+	call->changes = row_from_document(call->model, (Datum) 0, document,
 									  &call->changed);
 	error_context_stack = callback.previous;
 }
@@ -507,18 +509,40 @@ bulk_execute(BulkCall *call, Session *session, BulkStatement *statement)
 	return nrows;
 }
 
+/* The statement without anything for the session; needs the call's model. */
+static BulkStatement
+bulk_prepare(BulkCall *call)
+{
+	if (call->document != NULL)
+		call_set_changes(call);
+	if (!call->is_delete && bms_is_empty(call->changed) && call->set == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s has nothing to change", call->name),
+				 errhint("Pass values as changes => '{...}', SQL expressions as set => '...'.")));
+	return bulk_statement(call, BULK_NOTHING);
+}
+
 static uint64
 bulk_run(BulkCall *call)
 {
-	BulkStatement statement = bulk_statement(call, BULK_NOTHING);
+	BulkStatement statement;
 	Session    *session;
 
+	require_criteria(call);
+	statement = bulk_prepare(call);
 	/* nothing is written before this is known */
 	if (call->synchronize == SYNCHRONIZE_EVALUATE)
 		require_evaluable(statement.kept);
 	session = session_current_if_any();
 	if (session != NULL)
 		session_autoflush(session);
+	/* a trigger of the flush may have changed the table */
+	if (statement.kept->generation != model_generation())
+	{
+		call->model = model_by_relid(call->model->relid, false);
+		statement = bulk_prepare(call);
+	}
 	return bulk_execute(call, session, &statement);
 }
 
@@ -531,27 +555,18 @@ Datum
 orm_update_where(PG_FUNCTION_ARGS)
 {
 	BulkCall	call = {.name = "orm.update_where"};
-	Jsonb	   *changes;
 	uint64		nrows;
 
 	session_require_writable(call.name);
 	SPI_connect();
 	call.model = model_from_argument(fcinfo, 0);
 	call.filter = text_argument(fcinfo, 1);
-	changes = jsonb_argument(fcinfo, 2);
+	call.document = jsonb_argument(fcinfo, 2);
 	call.set = text_argument(fcinfo, 3);
 	call.filter_by = jsonb_argument(fcinfo, 4);
 	call.params = jsonb_argument(fcinfo, 5);
 	call.synchronize = synchronize_argument(fcinfo, 6);
 	call.at_most = at_most_argument(fcinfo, 7);
-	require_criteria(&call);
-	if (changes != NULL)
-		call_set_changes(&call, changes);
-	if (bms_is_empty(call.changed) && call.set == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s has nothing to change", call.name),
-				 errhint("Pass values as changes => '{...}', SQL expressions as set => '...'.")));
 	nrows = bulk_run(&call);
 	SPI_finish();
 	PG_RETURN_INT64(nrows);
@@ -572,7 +587,6 @@ orm_delete_where(PG_FUNCTION_ARGS)
 	call.params = jsonb_argument(fcinfo, 3);
 	call.synchronize = synchronize_argument(fcinfo, 4);
 	call.at_most = at_most_argument(fcinfo, 5);
-	require_criteria(&call);
 	nrows = bulk_run(&call);
 	SPI_finish();
 	PG_RETURN_INT64(nrows);

@@ -37,6 +37,14 @@ typedef struct QuerySignature
 	bool		required;		/* no row is an error */
 } QuerySignature;
 
+typedef struct PreparedQuery
+{
+	Model	   *model;
+	KeptStatement *kept;
+	Datum	   *values;
+	char	   *nulls;
+} PreparedQuery;
+
 /* Takes rows into the session and what it shows of them into the result. */
 typedef struct RowReceiver
 {
@@ -155,40 +163,51 @@ query_compose(FunctionCallInfo fcinfo, const QuerySignature *signature,
 }
 
 static void
+query_prepare(PreparedQuery *query, FunctionCallInfo fcinfo,
+			  const QuerySignature *signature)
+{
+	Composition *composition;
+
+	query->model = model_from_argument(fcinfo, 0);
+	composition = query_compose(fcinfo, signature, query->model);
+	query->kept = kept_statement_get(composition);
+	kept_statement_bind(query->kept, composition, &query->values,
+						&query->nulls);
+}
+
+static void
 query_execute(FunctionCallInfo fcinfo, const QuerySignature *signature)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	int			populate = signature->populate_existing;
 	bool		populate_existing = !PG_ARGISNULL(populate) &&
 	PG_GETARG_BOOL(populate);
-	Model	   *model = model_from_argument(fcinfo, 0);
-	Composition *composition;
-	KeptStatement *kept;
+	PreparedQuery query;
 	Session    *session;
 	DestReceiver *receiver;
-	Datum	   *values;
-	char	   *nulls;
 	uint64		nrows;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
-	composition = query_compose(fcinfo, signature, model);
 	/* wrong criteria are an error before anything is flushed */
-	kept = kept_statement_get(composition);
-	kept_statement_bind(kept, composition, &values, &nulls);
-
+	query_prepare(&query, fcinfo, signature);
 	session = session_current();
 	session_autoflush(session);
-	receiver = row_receiver_create(session, model, rsinfo->setResult,
+	/* a trigger of the flush may have changed the table */
+	if (query.kept->generation != model_generation())
+		query_prepare(&query, fcinfo, signature);
+
+	receiver = row_receiver_create(session, query.model, rsinfo->setResult,
 								   populate_existing, signature->unique);
-	nrows = own_statement_execute(kept->plan, values, nulls, receiver);
+	nrows = own_statement_execute(query.kept->plan, query.values, query.nulls,
+								  receiver);
 	SPI_finish();
 
 	if (nrows == 0 && signature->required)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
 				 errmsg("no row of %s was found where one was required",
-						model->class_name)));
+						query.model->class_name)));
 }
 
 /* ------------------------------------------------------------------------
@@ -199,7 +218,8 @@ PG_FUNCTION_INFO_V1(orm_query);
 Datum
 orm_query(PG_FUNCTION_ARGS)
 {
-	static const QuerySignature signature = {"orm.query", 5, 6, 7, 0, false, false};
+	static const QuerySignature signature = {"orm.query", 5, 6, 7, 0,
+	false, false};
 
 	query_execute(fcinfo, &signature);
 	return (Datum) 0;
@@ -209,7 +229,8 @@ PG_FUNCTION_INFO_V1(orm_first);
 Datum
 orm_first(PG_FUNCTION_ARGS)
 {
-	static const QuerySignature signature = {"orm.first", -1, -1, 5, 1, false, false};
+	static const QuerySignature signature = {"orm.first", -1, -1, 5, 1,
+	false, false};
 
 	query_execute(fcinfo, &signature);
 	return (Datum) 0;
@@ -219,7 +240,8 @@ PG_FUNCTION_INFO_V1(orm_one);
 Datum
 orm_one(PG_FUNCTION_ARGS)
 {
-	static const QuerySignature signature = {"orm.one", -1, -1, 5, 2, true, true};
+	static const QuerySignature signature = {"orm.one", -1, -1, 5, 2,
+	true, true};
 
 	query_execute(fcinfo, &signature);
 	return (Datum) 0;

@@ -249,6 +249,7 @@ synchronize_evaluated(Session *session, Model *model, Evaluation *evaluation,
 													  "pg_orm evaluated row",
 													  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(row_context);
+	bool		any_unknown = false;
 	ListCell   *cell;
 
 	foreach(cell, objects)
@@ -256,6 +257,8 @@ synchronize_evaluated(Session *session, Model *model, Evaluation *evaluation,
 		Object	   *object = lfirst(cell);
 		HeapTuple	row = object_stored_row(object);
 
+		if (row == NULL)
+			any_unknown = true; /* expired since, by an invalidation */
 		if (row == NULL || !evaluation_matches(evaluation, row))
 			continue;
 		if (is_delete)
@@ -267,6 +270,8 @@ synchronize_evaluated(Session *session, Model *model, Evaluation *evaluation,
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(row_context);
+	if (any_unknown && is_delete)
+		synchronize_reread(session, model, is_delete);
 }
 
 /* ------------------------------------------------------------------------
