@@ -4,15 +4,19 @@
  *	  Privileges of session calls, checked where the mistake is made and not
  *	  only by the statement that the flush runs later.
  *
- * Every answer comes from PostgreSQL's own ACL functions; one is kept, see
- * access_memory_suffices().
+ * Every answer comes from PostgreSQL's own ACL functions.  The last ones are
+ * kept, since calls on objects come in series: a GRANT or REVOKE invalidates
+ * the relation and so moves the generation; a change of role memberships
+ * counts from the next transaction.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/objectaddress.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
@@ -27,12 +31,53 @@ relation_object_type(Model *model)
 }
 
 void
+access_lock(Model *model)
+{
+	static Oid	last_relid;
+	static LocalTransactionId last_lxid;
+	static SubTransactionId last_subid;
+
+	/* held until the end of this subtransaction at least */
+	if (last_relid == model->relid && last_lxid == compat_my_lxid() &&
+		last_subid == GetCurrentSubTransactionId())
+		return;
+	LockRelationOid(model->relid, AccessShareLock);
+	last_relid = model->relid;
+	last_lxid = compat_my_lxid();
+	last_subid = GetCurrentSubTransactionId();
+}
+
+/* Has the user the privilege on the whole relation?  A yes is kept. */
+static bool
+has_relation_privilege(Model *model, AclMode mode)
+{
+	static Oid	last_relid,
+				last_userid;
+	static AclMode last_mode;
+	static uint64 last_generation;
+	static LocalTransactionId last_lxid;
+
+	if (last_relid == model->relid && last_userid == GetUserId() &&
+		last_mode == mode && last_generation == model_generation() &&
+		last_lxid == compat_my_lxid())
+		return true;
+	if (pg_class_aclcheck(model->relid, GetUserId(), mode) != ACLCHECK_OK)
+		return false;
+	last_relid = model->relid;
+	last_userid = GetUserId();
+	last_mode = mode;
+	last_generation = model_generation();
+	last_lxid = compat_my_lxid();
+	return true;
+}
+
+void
 access_require(Model *model, AclMode mode, Bitmapset *columns)
 {
 	Oid			userid = GetUserId();
 	int			member = -1;
 
-	if (pg_class_aclcheck(model->relid, userid, mode) == ACLCHECK_OK)
+	if (has_relation_privilege(model, mode))
 		return;
 	if (mode != ACL_DELETE && !bms_is_empty(columns))
 	{
@@ -84,8 +129,7 @@ typedef struct MemoryAccess
 static bool
 memory_access_check(Model *model)
 {
-	if (pg_class_aclcheck(model->relid, GetUserId(),
-						  ACL_SELECT) != ACLCHECK_OK)
+	if (!has_relation_privilege(model, ACL_SELECT))
 		access_require(model, ACL_SELECT, all_columns(model));
 	if (model->relkind != RELKIND_RELATION &&
 		model->relkind != RELKIND_PARTITIONED_TABLE)
@@ -93,11 +137,6 @@ memory_access_check(Model *model)
 	return check_enable_rls(model->relid, InvalidOid, true) != RLS_ENABLED;
 }
 
-/*
- * The last answer is kept, since a hit in the identity map asks for it each
- * time.  A GRANT or REVOKE invalidates the relation and so moves the
- * generation; a change of role memberships counts from the next transaction.
- */
 bool
 access_memory_suffices(Model *model)
 {

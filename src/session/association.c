@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 
 #include "compat.h"
@@ -158,7 +157,7 @@ session_link(Session *session, Relationship *relationship, Datum owner,
 	Object	   *link;
 
 	access_require(links, ACL_INSERT, link_columns(links));
-	LockRelationOid(links->relid, AccessShareLock);
+	access_lock(links);
 	link = session_find(session, links, key);
 	if (link == NULL)
 		link = link_create(session, relationship, links, key, OBJECT_PENDING);
@@ -176,7 +175,7 @@ session_unlink(Session *session, Relationship *relationship, Datum owner,
 	Object	   *link;
 
 	access_require(links, ACL_DELETE, NULL);
-	LockRelationOid(links->relid, AccessShareLock);
+	access_lock(links);
 	link = session_find(session, links, key);
 	if (link == NULL)
 		link = link_create(session, relationship, links, key,

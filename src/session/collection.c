@@ -16,7 +16,6 @@
 #include "access/htup_details.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
@@ -332,7 +331,7 @@ member_set_columns(Model *target, Object *object, int n,
 		return;
 	}
 	access_require(target, ACL_UPDATE, columns);
-	LockRelationOid(target->relid, AccessShareLock);
+	access_lock(target);
 	version = object_touch(object);
 	row = version->changed ? row_from_tuple(target, version->changed) :
 		row_of_key(target, object_key(object));

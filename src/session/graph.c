@@ -365,7 +365,6 @@ add_parts(Session *session, Model *model, DocumentParts *parts,
 		row = row_with_foreign_key(model, row, known, &given);
 	row = row_with_defaults(model, row, &given);
 	object = session_add(session, model, row, given);
-	row = row_from_tuple(model, object_current_row(object));
 	if (parts->relationships == NIL)
 		return row;
 	for (int i = 0; i < model->nrelationships; i++)

@@ -365,6 +365,9 @@ extern Datum convert_value(Datum value, Oid from, Oid to, int32 typmod);
 extern bool column_values_equal(Model *a_model, AttrNumber a_attnum, Datum a,
 								Model *b_model, AttrNumber b_attnum, Datum b);
 
+/* A composite Datum seen as a tuple, without a copy. */
+extern HeapTupleData row_as_tuple(Datum row);
+
 /* Copies a composite Datum into a palloc'd tuple. */
 extern HeapTuple row_to_tuple(Datum row);
 extern Datum row_from_tuple(Model *model, HeapTuple tuple);
@@ -389,6 +392,12 @@ extern HeapTuple row_overlay(Model *model, HeapTuple base, HeapTuple other,
  */
 /* 42501 unless the user has the privilege on all those columns. */
 extern void access_require(Model *model, AclMode mode, Bitmapset *columns);
+
+/*
+ * Holds the table's definition still for as long as it has pending objects,
+ * whose rows are of its type.
+ */
+extern void access_lock(Model *model);
 
 /* May the present user see a row from memory alone? 42501 without SELECT. */
 extern bool access_memory_suffices(Model *model);

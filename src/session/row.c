@@ -18,6 +18,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "rewrite/rewriteHandler.h"
@@ -189,7 +190,8 @@ document_columns(Model *model, Jsonb *doc, Bitmapset **given)
 					 errmsg("\"%s\" of %s is a relationship, not a column",
 							name, model->class_name),
 					 errhint("Name the foreign key column.")));
-		attnum = model_attnum(model, name, false);
+		if (attnum == InvalidAttrNumber)
+			(void) model_attnum(model, name, false);
 		require_plain_column(model, attnum);
 		*given = bms_add_member(*given, column_member(attnum));
 		pfree(name);
@@ -238,12 +240,8 @@ row_from_document(Model *model, Datum base, Datum doc, Bitmapset **given)
 static void
 row_deform(Model *model, Datum row, Datum *values, bool *nulls)
 {
-	HeapTupleData tuple;
+	HeapTupleData tuple = row_as_tuple(row);
 
-	tuple.t_data = DatumGetHeapTupleHeader(row);
-	tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
-	ItemPointerSetInvalid(&tuple.t_self);
-	tuple.t_tableOid = InvalidOid;
 	heap_deform_tuple(&tuple, model->tupdesc, values, nulls);
 }
 
@@ -274,8 +272,7 @@ row_with_defaults(Model *model, Datum row, Bitmapset **given)
 		values[i] = ExecEvalExpr(defaults[i], econtext, &nulls[i]);
 		*given = bms_add_member(*given, column_member(i + 1));
 	}
-	return row_from_tuple(model,
-						  heap_form_tuple(model->tupdesc, values, nulls));
+	return HeapTupleGetDatum(heap_form_tuple(model->tupdesc, values, nulls));
 }
 
 /* The columns of a row that are not NULL: a NULL takes the default. */
@@ -304,8 +301,8 @@ row_columns_given(Model *model, Datum row)
  * copies, differences, overlays
  * ------------------------------------------------------------------------
  */
-HeapTuple
-row_to_tuple(Datum row)
+HeapTupleData
+row_as_tuple(Datum row)
 {
 	HeapTupleData tuple;
 
@@ -313,6 +310,14 @@ row_to_tuple(Datum row)
 	tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = InvalidOid;
+	return tuple;
+}
+
+HeapTuple
+row_to_tuple(Datum row)
+{
+	HeapTupleData tuple = row_as_tuple(row);
+
 	return heap_copytuple(&tuple);
 }
 
@@ -439,12 +444,8 @@ row_of_key(Model *model, const Datum *key)
 Datum
 row_column(Model *model, Datum row, AttrNumber attnum, bool *isnull)
 {
-	HeapTupleData tuple;
+	HeapTupleData tuple = row_as_tuple(row);
 
-	tuple.t_data = DatumGetHeapTupleHeader(row);
-	tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
-	ItemPointerSetInvalid(&tuple.t_self);
-	tuple.t_tableOid = InvalidOid;
 	return heap_getattr(&tuple, attnum, model->tupdesc, isnull);
 }
 

@@ -16,7 +16,6 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/portal.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -173,22 +172,22 @@ object_met_by_add(Session *session, Model *model, const Datum *key)
 Object *
 session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 {
-	HeapTuple	tuple = row_to_tuple(row);
+	HeapTupleData tuple = row_as_tuple(row);
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
-	bool		has_key = model_key_of_row(model, tuple->t_data, key);
+	bool		has_key = model_key_of_row(model, tuple.t_data, key);
 	Object	   *object = has_key ? object_met_by_add(session, model, key) :
 	NULL;
 
 	access_require(model, ACL_INSERT, given);
-	LockRelationOid(model->relid, AccessShareLock);
+	access_lock(model);
 	if (object != NULL)
 	{
-		object_add_again(model, object, tuple, given);
+		object_add_again(model, object, &tuple, given);
 		return object;
 	}
 	object = object_create(session, model, has_key ? key : NULL,
 						   OBJECT_PENDING);
-	version_take_changes(object->top, tuple, given);
+	version_take_changes(object->top, &tuple, given);
 	object_changed(object);
 	return object;
 }
@@ -316,7 +315,7 @@ session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
 	else
 	{
 		access_require(model, ACL_UPDATE, columns);
-		LockRelationOid(model->relid, AccessShareLock);
+		access_lock(model);
 		persistent_set(model, object, tuple, columns);
 	}
 	object_changed(object);
@@ -356,7 +355,7 @@ session_delete(Model *model, Object *object)
 		return;
 	}
 	access_require(model, ACL_DELETE, NULL);
-	LockRelationOid(model->relid, AccessShareLock);
+	access_lock(model);
 	row = row_from_tuple(model, object_current_row(object));
 	object_touch(object)->marked_deleted = true;
 	object_changed(object);
