@@ -111,6 +111,13 @@ all_columns(Model *model)
 	return result;
 }
 
+void
+access_require_select(Model *model)
+{
+	if (!has_relation_privilege(model, ACL_SELECT))
+		access_require(model, ACL_SELECT, all_columns(model));
+}
+
 /* The answer for a model, as long as nothing that it depends on changes. */
 typedef struct MemoryAccess
 {
@@ -129,8 +136,7 @@ typedef struct MemoryAccess
 static bool
 memory_access_check(Model *model)
 {
-	if (!has_relation_privilege(model, ACL_SELECT))
-		access_require(model, ACL_SELECT, all_columns(model));
+	access_require_select(model);
 	if (model->relkind != RELKIND_RELATION &&
 		model->relkind != RELKIND_PARTITIONED_TABLE)
 		return false;

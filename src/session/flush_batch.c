@@ -240,7 +240,9 @@ report_unwritten(FlushBatch *batch, FlushItem *item)
 	if (batch->kind != STATEMENT_INSERT)
 	{
 		if (!exists)
-			report_stale(model, key, "its row was deleted");
+			report_stale(model, key, access_memory_suffices(model) ?
+						 "its row was deleted" :
+						 "its row was deleted, or put out of sight,");
 		if (version->number != number ||
 			(number < 0 && TransactionIdIsValid(version->xmin) &&
 			 version->xmin != xmin &&

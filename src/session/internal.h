@@ -393,6 +393,9 @@ extern HeapTuple row_overlay(Model *model, HeapTuple base, HeapTuple other,
 /* 42501 unless the user has the privilege on all those columns. */
 extern void access_require(Model *model, AclMode mode, Bitmapset *columns);
 
+/* 42501 unless the user may read whole rows: what is stored comes back. */
+extern void access_require_select(Model *model);
+
 /*
  * Holds the table's definition still for as long as it has pending objects,
  * whose rows are of its type.

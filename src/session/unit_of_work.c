@@ -179,6 +179,7 @@ session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 	NULL;
 
 	access_require(model, ACL_INSERT, given);
+	access_require_select(model);
 	access_lock(model);
 	if (object != NULL)
 	{
