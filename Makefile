@@ -76,6 +76,10 @@ REGRESS_TESTS = \
 	to_one \
 	sessions \
 	autoflush \
+	graphs \
+	cascades \
+	unit_of_work \
+	versions \
 	transactions \
 	queries \
 	criteria \

@@ -29,15 +29,21 @@ find_by_row(Session *session, Model *model, Datum row)
 	return session_find(session, model, key);
 }
 
-/* A member, whose row may have to be read; NULL if it is gone. */
+/* A member, whose row may have to be read; NULL if it is gone by now. */
 static Object *
 member_loaded(Session *session, Model *target, Datum member)
 {
 	Object	   *object = find_by_row(session, target, member);
+	Datum	   *key;
 
 	if (object != NULL && object->top->state != OBJECT_PERSISTENT)
 		return object;
-	return session_object(session, target, DatumGetHeapTupleHeader(member));
+	if (object != NULL)
+		return session_object(session, target,
+							  DatumGetHeapTupleHeader(member));
+	key = object_key_required(target, DatumGetHeapTupleHeader(member));
+	return session_load_by_key(session, target, key, false) ?
+		session_find(session, target, key) : NULL;
 }
 
 static bool
@@ -61,7 +67,7 @@ cascade_delete_members(Session *session, Model *model, Datum row,
 		Object	   *member = member_loaded(session, target,
 										   PointerGetDatum(lfirst(cell)));
 
-		if (is_deleted(member))
+		if (member == NULL || is_deleted(member))
 			continue;
 		if (relationship->cascade & CASCADE_DELETE)
 			session_delete(target, member);
@@ -85,7 +91,7 @@ cascade_delete_targets(Session *session, Model *model, Datum row,
 		Object	   *object = member_loaded(session, target,
 										   PointerGetDatum(lfirst(cell)));
 
-		if (!is_deleted(object))
+		if (object != NULL && !is_deleted(object))
 			session_delete(target, object);
 	}
 }

@@ -418,6 +418,20 @@ member_release(Relationship *relationship, Model *target, Object *object,
 		object_touch(object)->orphan_attnum = relationship->remote_attnums[0];
 }
 
+/* 55000 if the session knows the object as deleted. */
+static void
+require_alive(Session *session, Model *model, Datum row)
+{
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	Object	   *object;
+
+	if (!model_key_of_row(model, DatumGetHeapTupleHeader(row), key))
+		return;
+	object = session_find(session, model, key);
+	if (object != NULL)
+		require_not_deleted(model, object);
+}
+
 void
 collection_append(Session *session, Model *model, Datum row,
 				  Relationship *relationship, Datum member)
@@ -425,8 +439,12 @@ collection_append(Session *session, Model *model, Datum row,
 	Model	   *target = model_by_relid(relationship->target, false);
 
 	require_writable_relationship(model, relationship);
+	require_alive(session, model, row);
 	if (relationship->direction == RELATIONSHIP_MANY_TO_MANY)
+	{
+		require_alive(session, target, member);
 		session_link(session, relationship, row, member);
+	}
 	else
 		member_assign(model, row, relationship, target,
 					  member_object(session, target, member));
@@ -446,10 +464,11 @@ collection_remove(Session *session, Model *model, Datum row,
 		session_unlink(session, relationship, row, member);
 		return;
 	}
-	object = member_object(session, target, member);
+	/* only its row tells whose it is */
+	object = session_object(session, target, DatumGetHeapTupleHeader(member));
+	require_not_deleted(target, object);
 	current = object_current_row(object);
-	if (current != NULL &&
-		!is_member(model, row, relationship, target,
+	if (!is_member(model, row, relationship, target,
 				   row_from_tuple(target, current)))
 		return;					/* it is not the owner's */
 	member_release(relationship, target, object,

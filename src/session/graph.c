@@ -422,32 +422,57 @@ graph_set(Session *session, Model *model, Datum row, Jsonb *doc)
  * ------------------------------------------------------------------------
  */
 
+/* Is the column one of those? */
+static bool
+is_known_column(const ForeignKeyValues *known, AttrNumber attnum)
+{
+	for (int i = 0; known != NULL && i < known->n; i++)
+	{
+		if (known->attnums[i] == attnum)
+			return true;
+	}
+	return false;
+}
+
+static JsonbValue *
+document_value(Jsonb *doc, Form_pg_attribute column)
+{
+	JsonbValue	name = {
+		.type = jbvString,
+		.val.string = {strlen(NameStr(column->attname)),
+		NameStr(column->attname)}
+	};
+
+	return findJsonbValueFromContainer(&doc->root, JB_FOBJECT, &name);
+}
+
 /*
  * The key that a document has, or NULL if a part is missing or null; with it,
- * the document as a row.
+ * the document as a row.  The owner's part of a member's key may be left out.
  */
 static Datum *
-document_key(Model *model, Jsonb *doc, Datum *row)
+document_key(Model *model, Jsonb *doc, const ForeignKeyValues *known,
+			 Datum *row)
 {
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 	Bitmapset  *given = NULL;
+	bool		whole = true;
 
 	for (int i = 0; i < model->nkeys; i++)
 	{
-		Form_pg_attribute column = TupleDescAttr(model->tupdesc,
-												 model->keys[i].attnum - 1);
-		JsonbValue	name = {
-			.type = jbvString,
-			.val.string = {strlen(NameStr(column->attname)),
-			NameStr(column->attname)}
-		};
-		JsonbValue *value = findJsonbValueFromContainer(&doc->root,
-														JB_FOBJECT, &name);
+		AttrNumber	attnum = model->keys[i].attnum;
+		JsonbValue *value = document_value(doc, TupleDescAttr(model->tupdesc,
+															  attnum - 1));
 
-		if (value == NULL || is_null_value(value))
+		if (value != NULL && !is_null_value(value))
+			continue;
+		if (value != NULL || !is_known_column(known, attnum))
 			return NULL;
+		whole = false;
 	}
 	*row = row_from_document(model, (Datum) 0, JsonbPGetDatum(doc), &given);
+	if (!whole)
+		*row = row_with_foreign_key(model, *row, known, &given);
 	return model_key_of_row(model, DatumGetHeapTupleHeader(*row), key) ? key :
 		NULL;
 }
@@ -471,12 +496,25 @@ existing_object(Session *session, Model *model, const Datum *key)
 	return session_find(session, model, key);
 }
 
-/* Is the document nothing but a key? */
+/*
+ * Is the document nothing but a key?  Then it is of an object that exists,
+ * unless the table has nothing else that could be given.
+ */
 static bool
-is_only_key(Model *model, DocumentParts *parts)
+is_reference(Model *model, DocumentParts *parts, const ForeignKeyValues *known)
 {
-	return parts->relationships == NIL &&
-		JsonContainerSize(&parts->columns->root) == model->nkeys;
+	if (parts->relationships != NIL ||
+		JsonContainerSize(&parts->columns->root) != model->nkeys)
+		return false;
+	for (int i = 0; i < model->tupdesc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(model->tupdesc, i);
+
+		if (!column->attisdropped && !is_known_column(known, i + 1) &&
+			document_value(parts->columns, column) == NULL)
+			return true;
+	}
+	return false;
 }
 
 /* A version that what is merged names must be the one that was loaded. */
@@ -507,7 +545,7 @@ merge_parts(Session *session, Model *model, DocumentParts *parts,
 			const ForeignKeyValues *known, bool must_exist)
 {
 	Datum		key_row;
-	Datum	   *key = document_key(model, parts->columns, &key_row);
+	Datum	   *key = document_key(model, parts->columns, known, &key_row);
 	Object	   *object;
 
 	if (key == NULL)
@@ -583,18 +621,24 @@ key_document(Model *model, JsonbValue *value, const char *name)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+static bool
+is_plain_value(JsonbValue *value)
+{
+	return value->type != jbvBinary && !is_null_value(value);
+}
+
 static Jsonb *
 nested_document(Model *target, JsonbValue *value, const char *name)
 {
+	if (is_plain_value(value))
+		return key_document(target, value, name);
 	if (value->type == jbvBinary &&
 		JsonContainerIsObject(value->val.binary.data))
 		return JsonbValueToJsonb(value);
-	if (value->type == jbvBinary || is_null_value(value))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"%s\" must be a JSON object of %s, or its key",
-						name, target->class_name)));
-	return key_document(target, value, name);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" must be a JSON object of %s, or its key",
+					name, target->class_name)));
 }
 
 /* The row of the object that a nested document means, added or changed. */
@@ -608,5 +652,6 @@ graph_resolve(Session *session, Model *target, JsonbValue *value,
 	check_stack_depth();
 	parts = document_parts(target, doc);
 	return merge_parts(session, target, &parts, known,
-					   is_only_key(target, &parts));
+					   is_plain_value(value) ||
+					   is_reference(target, &parts, known));
 }

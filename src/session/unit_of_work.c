@@ -299,15 +299,19 @@ persistent_set(Model *model, Object *object, HeapTuple row,
 		version_take_changes(version, row, modified);
 }
 
-/* Of the row, the columns count. */
+/* Of the row, the columns count, and of these what differs. */
 void
 session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
 {
+	HeapTuple	current;
 	HeapTuple	tuple;
 
 	require_not_deleted(model, object);
-	tuple = row_overlay(model, object_current_row(object), row_to_tuple(row),
-						columns);
+	current = object_current_row(object);
+	tuple = row_overlay(model, current, row_to_tuple(row), columns);
+	columns = row_difference(model, current, tuple, columns);
+	if (bms_is_empty(columns))
+		return;
 	if (object->top->state == OBJECT_PENDING)
 	{
 		access_require(model, ACL_INSERT, columns);
@@ -337,17 +341,31 @@ pending_delete(Model *model, Object *object)
 	Session    *session = object->session;
 	Datum		row = row_from_tuple(model, object_current_row(object));
 
+	object_expunge(object);		/* first, or a circle would come back to it */
 	cascade_delete(session, model, row);
 	session_forget_links(session, model, row);
-	object_expunge(object);
+}
+
+/* Members may be those of the stored key, or of one not flushed yet. */
+static void
+persistent_delete(Model *model, Object *object)
+{
+	Session    *session = object->session;
+	Datum		row = row_from_tuple(model, object_current_row(object));
+	Datum		stored = row_from_tuple(model, object->top->stored);
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+
+	object_touch(object)->marked_deleted = true;
+	object_changed(object);
+	cascade_delete(session, model, row);
+	if (!model_key_of_row(model, DatumGetHeapTupleHeader(row), key) ||
+		!model_key_equal(model, key, object_key(object)))
+		cascade_delete(session, model, stored);
 }
 
 void
 session_delete(Model *model, Object *object)
 {
-	Session    *session = object->session;
-	Datum		row;
-
 	if (object->top->state == OBJECT_DELETED)
 		require_not_deleted(model, object);
 	if (object->top->state == OBJECT_PENDING)
@@ -357,10 +375,7 @@ session_delete(Model *model, Object *object)
 	}
 	access_require(model, ACL_DELETE, NULL);
 	access_lock(model);
-	row = row_from_tuple(model, object_current_row(object));
-	object_touch(object)->marked_deleted = true;
-	object_changed(object);
-	cascade_delete(session, model, row);
+	persistent_delete(model, object);
 }
 
 /* ------------------------------------------------------------------------
