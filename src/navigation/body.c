@@ -197,8 +197,9 @@ pair_operators(Side *referencing, Side *referenced, int n, Oid *operators)
 static char *
 qualified_relation(Oid relid)
 {
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
+	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+
+	return quote_qualified_identifier(schema, get_rel_name(relid));
 }
 
 /*
@@ -227,6 +228,7 @@ append_collation(StringInfo buf, ColumnInfo *referenced,
 {
 	HeapTuple	tuple;
 	Form_pg_collation form;
+	char	   *schema;
 
 	if (!OidIsValid(referenced->collation) ||
 		!OidIsValid(referencing->collation) ||
@@ -241,8 +243,9 @@ append_collation(StringInfo buf, ColumnInfo *referenced,
 		elog(ERROR, "cache lookup failed for collation %u",
 			 referenced->collation);
 	form = (Form_pg_collation) GETSTRUCT(tuple);
+	schema = get_namespace_name(form->collnamespace);
 	appendStringInfo(buf, " COLLATE %s",
-					 quote_qualified_identifier(get_namespace_name(form->collnamespace),
+					 quote_qualified_identifier(schema,
 												NameStr(form->collname)));
 	ReleaseSysCache(tuple);
 }
@@ -320,8 +323,12 @@ append_guard(StringInfo buf, NavigationFunction *function)
 		return;
 	appendStringInfoString(buf, " AND orm.not_distributed(");
 	for (int i = 0; i < function->nrelations; i++)
+	{
+		char	   *name = qualified_relation(function->relations[i]);
+
 		appendStringInfo(buf, "%s%s::pg_catalog.regclass", i ? ", " : "",
-						 quote_literal_cstr(qualified_relation(function->relations[i])));
+						 quote_literal_cstr(name));
+	}
 	appendStringInfoChar(buf, ')');
 }
 

@@ -340,12 +340,13 @@ check_comparable(NavigationFunction *function)
 static void
 create_function(NavigationFunction *function)
 {
+	oidvector  *arguments = buildoidvector(&function->owner_rowtype, 1);
 	Oid			oid;
 
 	execute_as(function->role, create_command(function, false));
 	oid = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
 						  CStringGetDatum(function->name),
-						  PointerGetDatum(buildoidvector(&function->owner_rowtype, 1)),
+						  PointerGetDatum(arguments),
 						  ObjectIdGetDatum(function->schema));
 	if (!OidIsValid(oid))
 		elog(ERROR, "function %s was not made",
@@ -369,26 +370,24 @@ replacing_role(NavigationFunction *function)
 static bool
 move_function(NavigationFunction *function, ExistingFunction *existing)
 {
-	bool		changed = false;
+	bool		moved = existing->schema != function->schema;
+	bool		given = existing->role != function->role;
+	const char *schema = get_namespace_name(function->schema);
+	const char *role = GetUserNameFromId(function->role, false);
+	const char *from = qualified_signature(function, existing->schema);
+	const char *to = qualified_signature(function, function->schema);
 
-	if (existing->schema != function->schema)
-	{
+	if (moved)
 		execute_as(GetUserId(),
-				   psprintf("/* pg_orm navigation */ ALTER FUNCTION %s SET SCHEMA %s",
-							qualified_signature(function, existing->schema),
-							quote_identifier(get_namespace_name(function->schema))));
-		changed = true;
-	}
-	if (existing->role != function->role)
-	{
+				   psprintf("/* pg_orm navigation */ "
+							"ALTER FUNCTION %s SET SCHEMA %s",
+							from, quote_identifier(schema)));
+	if (given)
 		execute_as(GetUserId(),
-				   psprintf("/* pg_orm navigation */ ALTER FUNCTION %s OWNER TO %s",
-							qualified_signature(function, function->schema),
-							quote_identifier(GetUserNameFromId(function->role,
-															   false))));
-		changed = true;
-	}
-	return changed;
+				   psprintf("/* pg_orm navigation */ "
+							"ALTER FUNCTION %s OWNER TO %s",
+							to, quote_identifier(role)));
+	return moved || given;
 }
 
 static bool

@@ -99,7 +99,8 @@ row_text(Model *model)
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	appendStringInfo(&buf, "/* pg_orm to_one %s */ SELECT %s FROM %s %s WHERE ",
+	appendStringInfo(&buf, "/* pg_orm to_one %s */ "
+					 "SELECT %s FROM %s %s WHERE ",
 					 model->class_name, t, model->relation_name, t);
 	for (int i = 0; i < model->nkeys; i++)
 	{

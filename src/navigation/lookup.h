@@ -74,8 +74,9 @@ extern HeapTupleHeader key_scan_row(KeyScan *scan, Snapshot snapshot,
 									const Datum *values);
 
 /*
- * Closes it; does nothing in an aborted transaction, or if its resources
- * have been released already.
+ * Closes it, as does the end of the memory context that it was opened in;
+ * does nothing in an aborted transaction, or if its resources have been
+ * released already.
  */
 extern void key_scan_close(KeyScan *scan);
 

@@ -112,7 +112,8 @@ typedef struct Block
 #define SH_ELEMENT_TYPE IntegerEntry
 #define SH_KEY_TYPE int64
 #define SH_KEY key
-#define SH_HASH_KEY(tb, key) murmurhash32((uint32) (key) ^ (uint32) ((uint64) (key) >> 32))
+#define SH_HASH_KEY(tb, key) \
+	murmurhash32((uint32) (key) ^ (uint32) ((uint64) (key) >> 32))
 #define SH_EQUAL(tb, a, b) ((a) == (b))
 #define SH_SCOPE static inline
 #define SH_DECLARE
@@ -125,7 +126,7 @@ static inline bool generic_equal(Model *model, GenericKey a, GenericKey b);
 #define SH_ELEMENT_TYPE GenericEntry
 #define SH_KEY_TYPE GenericKey
 #define SH_KEY key
-#define SH_HASH_KEY(tb, key) ((uint32) (key))	/* not used: hashes are given */
+#define SH_HASH_KEY(tb, key) ((uint32) (key))	/* never: hashes are given */
 #define SH_EQUAL(tb, a, b) generic_equal((Model *) (tb)->private_data, a, b)
 #define SH_STORE_HASH
 #define SH_GET_HASH(tb, a) ((a)->hash)
@@ -138,19 +139,19 @@ struct Memo
 {
 	dlist_node	node;			/* in memos */
 	MemoryContext query;		/* whose memo this is */
-	MemoryContext context;		/* holds this struct and the scan */
+	MemoryContext context;		/* holds this struct */
 	MemoryContextCallback callback;
 	Oid			relid;
 	int			nkeys;
 	AttrNumber	attnums[INDEX_MAX_KEYS];
-	bool		integer_key;
-	Oid			key_type;		/* of an integer key */
 	bool		valid;			/* anything in it yet? */
 	Validity	validity;
 	bool		forgot;			/* has happened once: give copies */
 
 	/* all of the following is empty when the memo forgets */
 	MemoryContext rows;
+	bool		integer_key;
+	Oid			key_type;		/* of an integer key */
 	integers_hash *integers;
 	generics_hash *generics;
 	HeapTupleHeader *dense;		/* by key - dense_first */
@@ -230,45 +231,6 @@ generic_equal(Model *model, GenericKey a, GenericKey b)
 
 	return model_key_equal(model, values_of_key(model, a, of_a),
 						   values_of_key(model, b, of_b));
-}
-
-bool
-model_has_integer_key(Model *model)
-{
-	Oid			typid;
-
-	if (model->nkeys != 1)
-		return false;
-	typid = model->keys[0].typid;
-	return typid == INT2OID || typid == INT4OID || typid == INT8OID;
-}
-
-int64
-integer_of_datum(Datum value, Oid typid)
-{
-	switch (typid)
-	{
-		case INT2OID:
-			return DatumGetInt16(value);
-		case INT4OID:
-			return DatumGetInt32(value);
-		default:
-			return DatumGetInt64(value);
-	}
-}
-
-Datum
-datum_of_integer(int64 value, Oid typid)
-{
-	switch (typid)
-	{
-		case INT2OID:
-			return Int16GetDatum((int16) value);
-		case INT4OID:
-			return Int32GetDatum((int32) value);
-		default:
-			return Int64GetDatum(value);
-	}
 }
 
 /* Without a hash function every key would be in one bucket. */
@@ -354,6 +316,8 @@ memo_start(Memo *memo, Model *model)
 									   ALLOCSET_START_SMALL_SIZES);
 	memo->integers = NULL;
 	memo->generics = NULL;
+	memo->integer_key = model_has_integer_key(model);
+	memo->key_type = model->keys[0].typid;
 	if (memo->integer_key)
 		memo->integers = integers_create(memo->rows, 16, NULL);
 	else
@@ -389,8 +353,6 @@ memo_gone(void *arg)
 	Memo	   *memo = arg;
 
 	dlist_delete(&memo->node);
-	if (memo->valid && memo->scan != NULL)
-		key_scan_close(memo->scan);
 }
 
 static bool
@@ -439,8 +401,6 @@ memo_of_query(MemoryContext query, Model *model)
 	memo->nkeys = model->nkeys;
 	for (int i = 0; i < model->nkeys; i++)
 		memo->attnums[i] = model->keys[i].attnum;
-	memo->integer_key = model_has_integer_key(model);
-	memo->key_type = model->keys[0].typid;
 	dlist_push_head(&memos, &memo->node);
 	memo->callback.func = memo_gone;
 	memo->callback.arg = memo;
@@ -701,7 +661,7 @@ read_row(Memo *memo, Model *model, Snapshot snapshot, const Datum *values)
 {
 	if (!memo->scan_tried)
 	{
-		MemoryContext old = MemoryContextSwitchTo(memo->context);
+		MemoryContext old = MemoryContextSwitchTo(memo->rows);
 
 		memo->scan = key_scan_open(memo->lookup, model);
 		memo->scan_tried = true;
@@ -802,10 +762,10 @@ memo_row(Memo *memo, Model *model, Snapshot snapshot, const Datum *values)
 	uint32		hash;
 	GenericEntry *entry;
 
-	if (memo->integer_key)
+	if (model_has_integer_key(model))
 		return memo_row_by_integer(memo, model, snapshot,
 								   integer_of_datum(values[0],
-													memo->key_type));
+													model->keys[0].typid));
 	validate(memo, model, snapshot);
 	hash = model_key_hash(model, values);
 	entry = generics_lookup_hash(memo->generics, key_of_values(values), hash);

@@ -9,11 +9,12 @@
  * to it: no condition of a policy, no column computed on the way.  Then
  * reading by hand gives what the plan gives, at a fraction of the cost.
  *
- * The index scan, its relations and their locks belong to the resource owner that
- * was current when it was opened, which is the one of the calling query.  It
- * is closed with the caller's memory context; if the resource owner was
+ * The index scan and its relations belong to the resource owner that was
+ * current when it was opened, which is the one of the calling query.  It is
+ * closed with the memory context that it lives in; if the resource owner was
  * released before (on abort), there is nothing left to close, which a
- * resource release callback notes.
+ * resource release callback notes.  Locks stay until the transaction ends, as
+ * those of a query do.
  *
  *-------------------------------------------------------------------------
  */
@@ -46,6 +47,7 @@ struct KeyScan
 {
 	dlist_node	node;			/* in open_scans, while open */
 	bool		open;
+	MemoryContextCallback callback;
 	ResourceOwner owner;
 	Relation	table;
 	Relation	index;
@@ -141,11 +143,39 @@ fill_scan_keys(KeyScan *scan, Model *model)
  * opening and closing
  * ------------------------------------------------------------------------
  */
+void
+key_scan_close(KeyScan *scan)
+{
+	ResourceOwner old = CurrentResourceOwner;
+
+	if (!scan->open)
+		return;
+	scan->open = false;
+	dlist_delete(&scan->node);
+
+	/* in an aborted transaction the resource owner releases everything */
+	if (!IsTransactionState())
+		return;
+	CurrentResourceOwner = scan->owner;
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_endscan(scan->scan);
+	index_close(scan->index, NoLock);
+	table_close(scan->table, NoLock);
+	CurrentResourceOwner = old;
+}
+
+static void
+context_gone(void *arg)
+{
+	key_scan_close(arg);
+}
+
 static KeyScan *
 open_plan(IndexScan *plan, Model *model, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	KeyScan    *scan = palloc0(sizeof(KeyScan));
+	TupleDesc	tupdesc;
 
 	scan->nkeys = model->nkeys;
 	scan->tupdesc = model->tupdesc;
@@ -154,19 +184,23 @@ open_plan(IndexScan *plan, Model *model, MemoryContext context)
 	scan->index = index_open(plan->indexid, AccessShareLock);
 	if (!fill_scan_keys(scan, model))
 	{
-		index_close(scan->index, AccessShareLock);
-		table_close(scan->table, AccessShareLock);
+		index_close(scan->index, NoLock);
+		table_close(scan->table, NoLock);
 		MemoryContextSwitchTo(old);
 		return NULL;
 	}
 
 	/* a copy of the descriptor, so that the slot need not pin the original */
-	scan->slot = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(scan->table)),
+	tupdesc = CreateTupleDescCopy(RelationGetDescr(scan->table));
+	scan->slot = MakeSingleTupleTableSlot(tupdesc,
 										  table_slot_callbacks(scan->table));
 	scan->scan = compat_index_beginscan(scan->table, scan->index,
 										GetActiveSnapshot(), scan->nkeys);
 	scan->open = true;
 	dlist_push_head(&open_scans, &scan->node);
+	scan->callback.func = context_gone;
+	scan->callback.arg = scan;
+	MemoryContextRegisterResetCallback(context, &scan->callback);
 	MemoryContextSwitchTo(old);
 	return scan;
 }
@@ -195,27 +229,6 @@ key_scan_open(Lookup *lookup, Model *model)
 		ReleaseCachedPlan(cached, CurrentResourceOwner);
 	SPI_finish();
 	return scan;
-}
-
-void
-key_scan_close(KeyScan *scan)
-{
-	ResourceOwner old = CurrentResourceOwner;
-
-	if (!scan->open)
-		return;
-	scan->open = false;
-	dlist_delete(&scan->node);
-
-	/* in an aborted transaction the resource owner releases everything */
-	if (!IsTransactionState())
-		return;
-	CurrentResourceOwner = scan->owner;
-	ExecDropSingleTupleTableSlot(scan->slot);
-	index_endscan(scan->scan);
-	index_close(scan->index, AccessShareLock);
-	table_close(scan->table, AccessShareLock);
-	CurrentResourceOwner = old;
 }
 
 /* A resource owner is released: its scans are gone. */
@@ -350,6 +363,6 @@ table_scan_all(PlannedStmt *stmt, Model *model, Snapshot snapshot,
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-	table_close(table, AccessShareLock);
+	table_close(table, NoLock);
 	return true;
 }

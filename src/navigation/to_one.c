@@ -39,7 +39,7 @@ typedef struct CallSite
 	LocalTransactionId lxid;
 	uint64		generation;
 	Model	   *model;
-	Oid			integer_argument;	/* type, if key and argument are integers */
+	Oid			integer_argument;	/* its type, if key and it are integers */
 	int64		smallest;		/* range of the key's type */
 	int64		largest;
 	KeyArguments *arguments;	/* otherwise */
@@ -77,8 +77,7 @@ integer_argument(FunctionCallInfo fcinfo, int first, Model *model)
 		get_fn_expr_variadic(fcinfo->flinfo))
 		return InvalidOid;
 	typid = getBaseType(get_fn_expr_argtype(fcinfo->flinfo, first));
-	return typid == INT2OID || typid == INT4OID || typid == INT8OID ?
-		typid : InvalidOid;
+	return is_integer_type(typid) ? typid : InvalidOid;
 }
 
 /* ------------------------------------------------------------------------
