@@ -455,7 +455,7 @@ expire_after_utility(Node *statement)
 		if (OidIsValid(relid))
 			sessions_expire_written(relid, NULL);
 	}
-	else if (IsA(statement, TruncateStmt))
+	else						/* ALTER TABLE may compute columns anew */
 		sessions_expire_model(InvalidOid, NULL);
 }
 
@@ -472,7 +472,8 @@ orm_process_utility(PlannedStmt *pstmt, const char *query_string,
 	is_discard_all = IsA(statement, DiscardStmt) &&
 		castNode(DiscardStmt, statement)->target == DISCARD_ALL;
 	expire = sessions_object_count > 0 &&
-		(IsA(statement, CopyStmt) || IsA(statement, TruncateStmt));
+		(IsA(statement, CopyStmt) || IsA(statement, TruncateStmt) ||
+		 IsA(statement, AlterTableStmt));
 	if (sessions_unflushed_count > 0)
 		flush_before_utility(statement);
 	transaction_statement_started(pstmt);

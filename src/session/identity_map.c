@@ -487,8 +487,10 @@ object_revalidate(Object *object, Model *model, bool key_stays)
 }
 
 /*
- * A relcache invalidation came for the model.  A model that is not valid
- * itself leaves the mark for the next call.
+ * A relcache invalidation came for the model.  Most say nothing about rows
+ * (an ANALYZE, a new index); where the row type is another one, what was
+ * loaded is forgotten.  A model that is not valid itself leaves the mark for
+ * the next call.
  */
 static void
 model_objects_revalidate(Session *session, ModelObjects *entry, Model *model)
@@ -497,6 +499,12 @@ model_objects_revalidate(Session *session, ModelObjects *entry, Model *model)
 	MemoryContext old;
 	dlist_iter	iter;
 
+	if (key_stays && entry->tupdescs != NIL &&
+		equalTupleDescs(llast(entry->tupdescs), model->tupdesc))
+	{
+		entry->invalidated = !model->valid;
+		return;
+	}
 	dlist_foreach(iter, &entry->objects)
 		object_revalidate(dlist_container(Object, model_node, iter.cur),
 						  model, key_stays);

@@ -88,7 +88,11 @@ document_argument(FunctionCallInfo fcinfo, int argno, Model *model)
 static Datum
 object_result(Model *model, Object *object)
 {
-	return row_from_tuple(model, object_current_row(object));
+	HeapTuple	row = object_current_row(object);
+
+	if (row == NULL)
+		elog(ERROR, "the row of %s is not known", model->class_name);
+	return row_from_tuple(model, row);
 }
 
 /* The object of the session that an object argument names, if any. */
