@@ -89,6 +89,7 @@ setup_packages() {
 }
 
 # Builds from a copy, so that nothing stale is used and nothing is left behind.
+# Argument: as of missing_packages; the tests allow no warnings.
 setup_build() {
 	work=$tmp/pg_orm
 	mkdir "$work"
@@ -97,7 +98,8 @@ setup_build() {
 		--exclude=./tmp_check --exclude=./output_iso --exclude=node_modules .) |
 		tar -xf - --no-same-owner -C "$work"
 	say "building with $("$PG_CONFIG" --version)"
-	make -s -C "$work" -j2 with_llvm=no PG_CONFIG="$PG_CONFIG" all
+	make -s -C "$work" -j2 with_llvm=no COPT="${1:+-Werror}" \
+		PG_CONFIG="$PG_CONFIG" all
 	if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
 		make -s -C "$work" with_llvm=no PG_CONFIG="$PG_CONFIG" install >/dev/null
 	else
@@ -148,7 +150,7 @@ setup_all() {
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
 	setup_packages "${1:-}"
-	setup_build
+	setup_build "${1:-}"
 	cd "$work"
 	setup_cluster
 }
