@@ -47,6 +47,7 @@ struct KeyScan
 {
 	dlist_node	node;			/* in open_scans, while open */
 	bool		open;
+	MemoryContext context;		/* that it lives in */
 	MemoryContextCallback callback;
 	ResourceOwner owner;
 	Relation	table;
@@ -198,6 +199,7 @@ open_plan(IndexScan *plan, Model *model, MemoryContext context)
 										GetActiveSnapshot(), scan->nkeys);
 	scan->open = true;
 	dlist_push_head(&open_scans, &scan->node);
+	scan->context = context;
 	scan->callback.func = context_gone;
 	scan->callback.arg = scan;
 	MemoryContextRegisterResetCallback(context, &scan->callback);
@@ -280,20 +282,27 @@ row_of_slot(KeyScan *scan)
 HeapTupleHeader
 key_scan_row(KeyScan *scan, Snapshot snapshot, const Datum *values)
 {
-	ResourceOwner old = CurrentResourceOwner;
+	ResourceOwner old_owner = CurrentResourceOwner;
+	MemoryContext old_context;
 	HeapTupleHeader row = NULL;
+	bool		found;
 
 	CurrentResourceOwner = scan->owner;
 	for (int i = 0; i < scan->nkeys; i++)
 		scan->keys[i].sk_argument = values[scan->positions[i]];
 	scan->scan->xs_snapshot = snapshot;
+
+	/* what the access method allocates on the way belongs to the scan */
+	old_context = MemoryContextSwitchTo(scan->context);
 	index_rescan(scan->scan, scan->keys, scan->nkeys, NULL, 0);
-	if (index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot))
+	found = index_getnext_slot(scan->scan, ForwardScanDirection, scan->slot);
+	MemoryContextSwitchTo(old_context);
+	if (found)
 	{
 		row = row_of_slot(scan);
 		ExecClearTuple(scan->slot);
 	}
-	CurrentResourceOwner = old;
+	CurrentResourceOwner = old_owner;
 	return row;
 }
 
