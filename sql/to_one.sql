@@ -234,6 +234,14 @@ SELECT orm.to_one_by(NULL::badge, ARRAY['part', NULL]::name[], 1, 2);
 SELECT orm.to_one_by(NULL::badge, ARRAY[word]::name[], 1) FROM badge;
 \echo :LAST_ERROR_SQLSTATE
 
+-- index entries of dead rows on the way
+UPDATE badge SET part = part + 100, "no $1" = -"no $1";
+UPDATE badge SET part = part - 100, "no $1" = -"no $1";
+SELECT count(b), min((b).id), max((b).id), max((b).word)
+	FROM (SELECT orm.to_one_by(NULL::badge, '{"no $1"}', n) b,
+			orm.to_one(NULL::badge, n - 9980) c
+		FROM generate_series(9990, 9999) n) s;
+
 --
 -- What the query's snapshot sees, no more and no less
 --
