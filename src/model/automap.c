@@ -347,8 +347,7 @@ relate_association(Oid relid)
 		return;
 	def.class_name = owner->class_name;
 	def.target = target->class_name;
-	def.secondary = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-											   get_rel_name(relid));
+	def.secondary = relation_sql(relid);
 	def.foreign_keys = near->columns;
 	def.remote_side = far->columns;
 	def.name = choose_name(owner, target, far, "_collection", NULL);

@@ -51,8 +51,8 @@ index_equality(Oid index, int column)
 }
 
 void
-model_fill_key_column(ModelKeyColumn *key, TupleDesc tupdesc, AttrNumber attnum,
-					  Oid eq_operator, MemoryContext mcxt)
+model_fill_key_column(ModelKeyColumn *key, TupleDesc tupdesc,
+					  AttrNumber attnum, Oid eq_operator, MemoryContext mcxt)
 {
 	Form_pg_attribute att = TupleDescAttr(tupdesc, attnum - 1);
 	Oid			left;
@@ -359,9 +359,7 @@ model_describe_relation(Model *model, Relation rel)
 	model->rowtype = rel->rd_rel->reltype;
 	model->array_type = get_array_type(model->rowtype);
 	model->relation_name =
-		MemoryContextStrdup(model->context,
-							quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-													   RelationGetRelationName(rel)));
+		MemoryContextStrdup(model->context, relation_sql(model->relid));
 	model->tupdesc = lookup_type_cache(model->rowtype,
 									   TYPECACHE_TUPDESC)->tupDesc;
 	hold_tupdesc(model);

@@ -463,6 +463,7 @@ catalog_strings(List *values, Oid elemtype, Oid arraytype)
 {
 	bool		is_name = elemtype == NAMEOID;
 	Datum	   *elems;
+	ArrayType  *array;
 	int			n = 0;
 	ListCell   *lc;
 
@@ -472,12 +473,9 @@ catalog_strings(List *values, Oid elemtype, Oid arraytype)
 	foreach(lc, values)
 		elems[n++] = is_name ? catalog_name(lfirst(lc)).value :
 			CStringGetTextDatum((char *) lfirst(lc));
-	return catalog_param(arraytype,
-						 PointerGetDatum(construct_array(elems, n, elemtype,
-														 is_name ? NAMEDATALEN : -1,
-														 false,
-														 is_name ? TYPALIGN_CHAR : TYPALIGN_INT)),
-						 false);
+	array = construct_array(elems, n, elemtype, is_name ? NAMEDATALEN : -1,
+							false, is_name ? TYPALIGN_CHAR : TYPALIGN_INT);
+	return catalog_param(arraytype, PointerGetDatum(array), false);
 }
 
 CatalogParam
@@ -542,6 +540,15 @@ catalog_execute(const char *sql, int nparams, const CatalogParam *params)
 	SPI_finish();
 	SetUserIdAndSecContext(save_user, save_context);
 	return processed;
+}
+
+char *
+relation_sql(Oid relid)
+{
+	Oid			schema = get_rel_namespace(relid);
+
+	return quote_qualified_identifier(get_namespace_name(schema),
+									  get_rel_name(relid));
 }
 
 char *

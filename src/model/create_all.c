@@ -572,9 +572,10 @@ check_targets(List *defs)
 
 	foreach(lc, defs)
 	{
+		char	   *class_name = ((ModelDef *) lfirst(lc))->class_name;
 		ListCell   *rel;
 
-		foreach(rel, relationship_defs_of_class(((ModelDef *) lfirst(lc))->class_name))
+		foreach(rel, relationship_defs_of_class(class_name))
 		{
 			RelationshipDef *def = lfirst(rel);
 

@@ -58,8 +58,12 @@ next_to_drop(List *remaining)
 	ListCell   *lc;
 
 	foreach(lc, remaining)
-		referenced = list_concat_unique_oid(referenced,
-											referenced_relations(((ModelDef *) lfirst(lc))->relid));
+	{
+		List	   *relids =
+			referenced_relations(((ModelDef *) lfirst(lc))->relid);
+
+		referenced = list_concat_unique_oid(referenced, relids);
+	}
 	foreach(lc, remaining)
 		if (!list_member_oid(referenced, ((ModelDef *) lfirst(lc))->relid))
 			return lfirst(lc);
@@ -91,6 +95,7 @@ static void
 model_unbind(ModelDef *def)
 {
 	CatalogParam params[3];
+	Oid			schema = get_rel_namespace(def->relid);
 
 	params[0] = catalog_text(def->class_name);
 	params[1] = catalog_oid(OIDOID, def->relid);
@@ -105,7 +110,7 @@ model_unbind(ModelDef *def)
 					" OR secondary_relation OPERATOR(pg_catalog.=) $2)",
 					2, params);
 	params[1] = catalog_name(relation_owner(def->relid));
-	params[2] = catalog_name(get_namespace_name(get_rel_namespace(def->relid)));
+	params[2] = catalog_name(get_namespace_name(schema));
 	catalog_execute("UPDATE orm.model_def SET relation = NULL,"
 					" primary_key = NULL, owner = $2, schema_name = $3,"
 					" version_column ="
@@ -148,9 +153,7 @@ drop_tables(List *defs)
 	foreach(lc, defs)
 	{
 		ModelDef   *def = lfirst(lc);
-		char	   *name =
-			quote_qualified_identifier(get_namespace_name(get_rel_namespace(def->relid)),
-									   get_rel_name(def->relid));
+		char	   *name = relation_sql(def->relid);
 
 		appendStringInfo(&sql, "%s%s", names == NIL ? "" : ", ", name);
 		names = lappend(names, name);

@@ -44,7 +44,7 @@ typedef struct RelationshipDef
 	bool		uselist_given;
 	char	   *extension;		/* or NULL */
 
-	bool		stored;			/* read from the table, not yet to be written */
+	bool		stored;			/* the row is in the table already */
 
 	/* filled when both tables exist */
 	bool		bound;
@@ -118,6 +118,9 @@ extern char *catalog_current_extension(void);
 extern void catalog_check_owner(Oid relid);
 extern void catalog_check_extension(const char *class_name,
 									const char *extension);
+
+/* The relation's name, schema-qualified and quoted. */
+extern char *relation_sql(Oid relid);
 
 /* List of char * from a text[] or name[] Datum; NULL elements are refused. */
 extern List *strings_of_array(Datum array);
