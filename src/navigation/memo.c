@@ -44,10 +44,12 @@
 #include "navigation/memo.h"
 
 /*
- * All rows are read when one in FILL_SHARE of them has been looked up, but
- * not before FILL_MINIMUM look-ups.
+ * All rows are read when one in FILL_SHARE of them has been looked up by an
+ * open scan, but not before FILL_MINIMUM look-ups; or one in FILL_SHARE_SLOW
+ * by plans, which cost more.
  */
 #define FILL_SHARE 30
+#define FILL_SHARE_SLOW 80
 #define FILL_MINIMUM 12
 
 /* An array may have this many times more slots than rows. */
@@ -164,7 +166,6 @@ struct Memo
 	Size		limit;
 
 	Lookup	   *lookup;
-	bool		scan_tried;
 	KeyScan    *scan;			/* NULL if the plan does not allow it */
 	uint64		misses;
 	uint64		fill_at;		/* misses at which to decide, then to fill */
@@ -329,7 +330,6 @@ memo_start(Memo *memo, Model *model)
 	memo->used = 0;
 	memo->limit = get_hash_memory_limit();
 	memo->lookup = NULL;
-	memo->scan_tried = false;
 	memo->scan = NULL;
 	memo->misses = 0;
 	memo->fill_at = FILL_MINIMUM;
@@ -633,15 +633,36 @@ decide_fill(Memo *memo)
 	if (!lookup_all_estimate(memo->lookup, &rows, &width) ||
 		rows * (width + ROW_OVERHEAD) > memo->limit)
 		memo->fill_at = PG_UINT64_MAX;
-	else
+	else if (memo->scan != NULL)
 		memo->fill_at = Max(FILL_MINIMUM, (uint64) (rows / FILL_SHARE));
+	else
+		memo->fill_at = (uint64) (rows / FILL_SHARE_SLOW);
 }
 
-/* Returns whether the memo has all rows now. */
+/*
+ * Gets ready for look-ups.  Where a scan can be kept open they cost little,
+ * and it is early to think of more; a table so small that its plan does
+ * without the index is best read whole at once.
+ */
+static void
+first_miss(Memo *memo, Model *model)
+{
+	MemoryContext old = MemoryContextSwitchTo(memo->rows);
+
+	memo->lookup = lookup_prepare(model);
+	memo->scan = key_scan_open(memo->lookup, model);
+	MemoryContextSwitchTo(old);
+	if (memo->scan == NULL)
+		decide_fill(memo);
+}
+
+/* Counts a miss; returns whether the memo has all rows now. */
 static bool
 maybe_fill(Memo *memo, Model *model, Snapshot snapshot)
 {
-	if (++memo->misses < memo->fill_at || memo->full)
+	if (memo->misses++ == 0)
+		first_miss(memo, model);
+	if (memo->misses < memo->fill_at || memo->full)
 		return false;
 	if (!memo->fill_decided)
 		decide_fill(memo);
@@ -657,16 +678,8 @@ maybe_fill(Memo *memo, Model *model, Snapshot snapshot)
  * ------------------------------------------------------------------------
  */
 static HeapTupleHeader
-read_row(Memo *memo, Model *model, Snapshot snapshot, const Datum *values)
+read_row(Memo *memo, Snapshot snapshot, const Datum *values)
 {
-	if (!memo->scan_tried)
-	{
-		MemoryContext old = MemoryContextSwitchTo(memo->rows);
-
-		memo->scan = key_scan_open(memo->lookup, model);
-		memo->scan_tried = true;
-		MemoryContextSwitchTo(old);
-	}
 	if (memo->scan != NULL)
 		return key_scan_row(memo->scan, snapshot, values);
 	return lookup_row(memo->lookup, values);
@@ -700,11 +713,9 @@ integer_miss(Memo *memo, Model *model, Snapshot snapshot, int64 key)
 	IntegerEntry *entry;
 	bool		found;
 
-	if (memo->lookup == NULL)
-		memo->lookup = lookup_prepare(model);
 	if (maybe_fill(memo, model, snapshot))
 		return memo_row_by_integer(memo, model, snapshot, key);
-	row = read_row(memo, model, snapshot, &value);
+	row = read_row(memo, snapshot, &value);
 	if (!has_room(memo))
 		return row;
 	entry = integers_insert(memo->integers, key, &found);
@@ -741,11 +752,9 @@ generic_miss(Memo *memo, Model *model, Snapshot snapshot,
 	GenericKey	key;
 	bool		found;
 
-	if (memo->lookup == NULL)
-		memo->lookup = lookup_prepare(model);
 	if (maybe_fill(memo, model, snapshot))
 		return memo_row(memo, model, snapshot, values);
-	row = read_row(memo, model, snapshot, values);
+	row = read_row(memo, snapshot, values);
 	if (!has_room(memo))
 		return row;
 	if (row != NULL)
