@@ -13,7 +13,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "miscadmin.h"
+#include "utils/rls.h"
 
 #include "compat.h"
 #include "session/graph.h"
@@ -113,6 +115,62 @@ cascade_delete(Session *session, Model *model, Datum row)
 	}
 }
 
+/* ------------------------------------------------------------------------
+ * orphans
+ * ------------------------------------------------------------------------
+ */
+bool
+version_is_orphan(Model *model, ObjectVersion *version)
+{
+	return version->orphan_attnum != InvalidAttrNumber &&
+		version->state == OBJECT_PERSISTENT && version->changed != NULL &&
+		heap_attisnull(version->changed, version->orphan_attnum,
+					   model->tupdesc);
+}
+
+static List *
+session_orphans(Session *session)
+{
+	List	   *orphans = NIL;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &session->unflushed)
+	{
+		Object	   *object = dlist_container(Object, unflushed_node, iter.cur);
+
+		if (object->top->orphan_attnum != InvalidAttrNumber &&
+			!object->top->marked_deleted &&
+			object->userid == GetUserId() &&
+			object->row_security == row_security &&
+			version_is_orphan(objects_model(object->model_objects),
+							  object->top))
+			orphans = lappend(orphans, object);
+	}
+	return orphans;
+}
+
+void
+cascade_orphans(Session *session)
+{
+	ListCell   *cell;
+
+	foreach(cell, session_orphans(session))
+	{
+		Object	   *object = lfirst(cell);
+		Model	   *model = objects_model(object->model_objects);
+
+		/* one whose row is gone is reported by its DELETE */
+		if (!object->top->marked_deleted &&
+			(object_current_row(object) != NULL ||
+			 session_load_by_key(session, model, object_key(object), false)))
+			session_delete(model, object);
+	}
+}
+
+/* ------------------------------------------------------------------------
+ * along the relationships
+ * ------------------------------------------------------------------------
+ */
 void
 cascade_visit(Session *session, Model *model, Datum row, int cascade,
 			  void (*visit) (Session *session, Model *model, Object *object))
@@ -137,4 +195,16 @@ cascade_visit(Session *session, Model *model, Datum row, int cascade,
 				visit(session, target, object);
 		}
 	}
+}
+
+static void
+undelete_visit(Session *session, Model *model, Object *object)
+{
+	session_undelete(model, object);
+}
+
+void
+cascade_undelete(Session *session, Model *model, Datum row)
+{
+	cascade_visit(session, model, row, CASCADE_DELETE, undelete_visit);
 }

@@ -348,11 +348,7 @@ member_assign(Model *model, Datum row, Relationship *relationship,
 	int			n = relationship->nremote;
 	Datum	   *values = palloc(n * sizeof(Datum));
 	bool	   *nulls = palloc(n * sizeof(bool));
-	ObjectVersion *version = object_touch(object);
 
-	/* given to an owner, it is no longer to be deleted */
-	version->marked_deleted = false;
-	version->orphan_attnum = InvalidAttrNumber;
 	for (int i = 0; i < n; i++)
 	{
 		AttrNumber	local = relationship->local_attnums[i];
@@ -366,9 +362,10 @@ member_assign(Model *model, Datum row, Relationship *relationship,
 													local - 1)->atttypid,
 									  column->atttypid, column->atttypmod);
 	}
+	/* given to an owner, it is no longer to be deleted */
+	session_undelete(target, object);
 	member_set_columns(target, object, n, relationship->remote_attnums,
 					   values, nulls);
-	object_refile(object);
 }
 
 static void
@@ -406,10 +403,12 @@ member_release(Relationship *relationship, Model *target, Object *object,
 
 	if (orphan && object->top->state == OBJECT_PENDING)
 	{
-		object_expunge(object);
+		session_delete(target, object);
 		return;
 	}
-	if (!orphan)
+	if (orphan)
+		access_require(target, ACL_DELETE, NULL);
+	else
 		require_nullable(target, relationship);
 	memset(nulls, true, n * sizeof(bool));
 	member_set_columns(target, object, n, relationship->remote_attnums,

@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "session/flush.h"
+#include "session/graph.h"
 
 /* A flush whose triggers go on adding is stopped, as the reference does. */
 #define FLUSH_ROUNDS_MAX 100
@@ -89,19 +90,6 @@ changes_key(Model *model, ObjectVersion *version)
 	return false;
 }
 
-/*
- * Was the object taken from a collection whose relationship deletes orphans,
- * and given to no other parent since?
- */
-static bool
-is_orphan(Model *model, ObjectVersion *version)
-{
-	return version->orphan_attnum != InvalidAttrNumber &&
-		version->changed != NULL &&
-		heap_attisnull(version->changed, version->orphan_attnum,
-					   model->tupdesc);
-}
-
 StatementKind
 flush_change_kind(Model *model, ObjectVersion *version)
 {
@@ -109,7 +97,7 @@ flush_change_kind(Model *model, ObjectVersion *version)
 		return version->marked_deleted ? STATEMENT_UNLINK : STATEMENT_LINK;
 	if (version->state == OBJECT_PENDING)
 		return STATEMENT_INSERT;
-	if (version->marked_deleted || is_orphan(model, version))
+	if (version->marked_deleted || version_is_orphan(model, version))
 		return STATEMENT_DELETE;
 	return changes_key(model, version) ? STATEMENT_UPDATE_KEY :
 		STATEMENT_UPDATE;
@@ -248,12 +236,15 @@ flush_user(Session *session, Oid userid, FlushContext *context)
 		SetUserIdAndSecContext(userid, save_sec_context |
 							   SECURITY_LOCAL_USERID_CHANGE);
 	SPI_connect();
+	cascade_orphans(session);
+	session->writing = true;
 	foreach(cell, batches_in_order(batches_of_user(session, userid)))
 	{
 		context->batch = lfirst(cell);
 		written += flush_batch(context->batch);
 	}
 	context->batch = NULL;
+	session->writing = false;
 	SPI_finish();
 	SetUserIdAndSecContext(save_userid, save_sec_context);
 	return written;
@@ -309,10 +300,12 @@ static void
 put_statement(ReturnSetInfo *rsinfo, const StatementSubject *subject,
 			  int nobjects)
 {
+	Model	   *written = subject->kind == STATEMENT_UNLINK_ALL ?
+		relationship_association(subject->relationship) : subject->model;
 	Datum		values[4];
 	bool		nulls[4] = {0};
 
-	values[0] = CStringGetTextDatum(subject->model->class_name);
+	values[0] = CStringGetTextDatum(written->class_name);
 	values[1] = CStringGetTextDatum(flush_kind_text(subject->kind));
 	values[2] = Int64GetDatum(nobjects);
 	values[3] = CStringGetTextDatum(flush_text(subject));

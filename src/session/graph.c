@@ -250,6 +250,49 @@ set_to_one(Session *session, Model *model, List *relationships, Datum row,
 	return row;
 }
 
+/* Is it the way back of a relationship that deletes orphans? */
+static bool
+leaves_orphans(Relationship *relationship)
+{
+	Model	   *target = model_by_relid(relationship->target, false);
+
+	for (int i = 0; i < target->nrelationships; i++)
+	{
+		Relationship *other = target->relationships[i];
+
+		if ((other->cascade & CASCADE_DELETE_ORPHAN) &&
+			other->target == relationship->owner &&
+			bms_equal(column_set(other->nremote, other->remote_attnums),
+					  column_set(relationship->nlocal,
+								 relationship->local_attnums)))
+			return true;
+	}
+	return false;
+}
+
+/* A stored object that is taken from its owner from its own side. */
+static void
+mark_orphan(Object *object, List *relationships)
+{
+	ListCell   *cell;
+
+	foreach(cell, relationships)
+	{
+		RelationshipValue *entry = lfirst(cell);
+		AttrNumber	attnum;
+
+		if (!is_to_one(entry->relationship) ||
+			!is_null_value(&entry->value) ||
+			object->top->state != OBJECT_PERSISTENT)
+			continue;
+		attnum = entry->relationship->local_attnums[0];
+		if (bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber,
+						  object->top->modified) &&
+			leaves_orphans(entry->relationship))
+			object_touch(object)->orphan_attnum = attnum;
+	}
+}
+
 static void
 report_wrong_shape(Relationship *relationship, const char *wanted)
 {
@@ -384,8 +427,8 @@ set_parts(Session *session, Model *model, Datum row, DocumentParts *parts,
 	Object	   *object = session_object(session, model, header);
 	Bitmapset  *columns = NULL;
 
-	if (known != NULL && object->top->marked_deleted)
-		session_undelete(object);	/* it was given an owner */
+	if (known != NULL)
+		session_undelete(model, object);	/* it was given an owner */
 	require_not_deleted(model, object);
 	row = row_from_tuple(model, object_current_row(object));
 	row = row_from_document(model, row, JsonbPGetDatum(parts->columns),
@@ -396,6 +439,7 @@ set_parts(Session *session, Model *model, Datum row, DocumentParts *parts,
 	/* what was loaded meanwhile may have pushed a clean object out */
 	object = session_object(session, model, header);
 	session_set(model, object, row, columns);
+	mark_orphan(object, parts->relationships);
 	row = row_from_tuple(model, object_current_row(object));
 	replace_members(session, model, row, parts->relationships);
 	return row;
@@ -501,7 +545,7 @@ existing_object(Session *session, Model *model, const Datum *key)
  * unless the table has nothing else that could be given.
  */
 static bool
-is_reference(Model *model, DocumentParts *parts, const ForeignKeyValues *known)
+is_reference(Model *model, DocumentParts *parts)
 {
 	if (parts->relationships != NIL ||
 		JsonContainerSize(&parts->columns->root) != model->nkeys)
@@ -510,7 +554,7 @@ is_reference(Model *model, DocumentParts *parts, const ForeignKeyValues *known)
 	{
 		Form_pg_attribute column = TupleDescAttr(model->tupdesc, i);
 
-		if (!column->attisdropped && !is_known_column(known, i + 1) &&
+		if (!column->attisdropped &&
 			document_value(parts->columns, column) == NULL)
 			return true;
 	}
@@ -540,6 +584,16 @@ check_merged_version(Model *model, Object *object, Datum row)
 					 column_sql(model, model->version_attnum))));
 }
 
+static void
+report_no_reference(Model *model, const Datum *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_NO_DATA_FOUND),
+			 errmsg("%s %s does not exist", model->class_name,
+					model_key_to_text(model, key)),
+			 errhint("Within a document, nothing but a key means an object that exists.")));
+}
+
 static Datum
 merge_parts(Session *session, Model *model, DocumentParts *parts,
 			const ForeignKeyValues *known, bool must_exist)
@@ -554,7 +608,7 @@ merge_parts(Session *session, Model *model, DocumentParts *parts,
 	if (object == NULL)
 	{
 		if (must_exist)
-			report_missing(model, key);
+			report_no_reference(model, key);
 		return add_parts(session, model, parts, known);
 	}
 	check_merged_version(model, object, key_row);
@@ -651,7 +705,8 @@ graph_resolve(Session *session, Model *target, JsonbValue *value,
 
 	check_stack_depth();
 	parts = document_parts(target, doc);
+	/* a member of a one-to-many has a foreign key besides its key */
 	return merge_parts(session, target, &parts, known,
 					   is_plain_value(value) ||
-					   is_reference(target, &parts, known));
+					   (known == NULL && is_reference(target, &parts)));
 }

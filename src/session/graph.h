@@ -14,6 +14,7 @@
 
 #include "utils/jsonb.h"
 
+#include "session/internal.h"
 #include "session/unit_of_work.h"
 
 /* ------------------------------------------------------------------------
@@ -86,6 +87,18 @@ extern List *session_linked_targets(Session *session,
  */
 /* What an orm.delete of the object does to its neighbours. */
 extern void cascade_delete(Session *session, Model *model, Datum row);
+
+/* What was deleted with the object is not to be deleted any more. */
+extern void cascade_undelete(Session *session, Model *model, Datum row);
+
+/*
+ * Was the object taken from a collection whose relationship deletes orphans,
+ * and given to no other owner since?
+ */
+extern bool version_is_orphan(Model *model, ObjectVersion *version);
+
+/* The present user's orphans become deleted, with what goes with them. */
+extern void cascade_orphans(Session *session);
 
 /* Visits neighbours in the session along relationships with that cascade. */
 extern void cascade_visit(Session *session, Model *model, Datum row,

@@ -255,6 +255,8 @@ version_set_changed(ObjectVersion *version, HeapTuple row,
 		row_free_unshared(version->changed, NULL,
 						  version->below ? version->below->changed : NULL);
 	version->changed = row;
+	if (row == NULL)
+		version->orphan_attnum = InvalidAttrNumber;
 	version->changed_tupdesc = row == NULL ? NULL :
 		llast(version->object->model_objects->tupdescs);
 

@@ -126,6 +126,7 @@ struct Session
 	uint64		nclean;
 	uint64		nobjects;
 	bool		flushing;
+	bool		writing;		/* a flush holds on to objects */
 	int			flush_nest_level;	/* of the flush that runs */
 };
 

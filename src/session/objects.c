@@ -284,6 +284,29 @@ orm_get(PG_FUNCTION_ARGS)
 	return get_result(fcinfo, site->model, key);
 }
 
+static void expire_neighbour(Session *session, Model *model, Object *object);
+
+static void
+expire_with_cascade(Session *session, Model *model, Object *object)
+{
+	HeapTuple	current = object_current_row(object);
+	Datum		row = current ? row_from_tuple(model, current) : (Datum) 0;
+
+	session_expire(model, object);
+	if (current != NULL)
+		cascade_visit(session, model, row, CASCADE_REFRESH_EXPIRE,
+					  expire_neighbour);
+}
+
+/* What is not stored yet, or expired by now, is left alone. */
+static void
+expire_neighbour(Session *session, Model *model, Object *object)
+{
+	if (object->top->state == OBJECT_PERSISTENT &&
+		object_current_row(object) != NULL)
+		expire_with_cascade(session, model, object);
+}
+
 PG_FUNCTION_INFO_V1(orm_refresh);
 Datum
 orm_refresh(PG_FUNCTION_ARGS)
@@ -294,7 +317,7 @@ orm_refresh(PG_FUNCTION_ARGS)
 	Object	   *object = session_find(session, model, key);
 
 	if (object != NULL)
-		session_expire(model, object);
+		expire_with_cascade(session, model, object);
 	session_autoflush(session);
 	object = session_object_load(session, model, key, true);
 	PG_RETURN_DATUM(object_result(model, object));
@@ -334,21 +357,6 @@ orm_delete(PG_FUNCTION_ARGS)
  * forgetting
  * ------------------------------------------------------------------------
  */
-/* Along relationships with that cascade; what is pending stays so. */
-static void
-expire_with_cascade(Session *session, Model *model, Object *object)
-{
-	HeapTuple	current = object_current_row(object);
-	Datum		row;
-
-	if (object->top->state == OBJECT_PENDING || current == NULL)
-		return;
-	row = row_from_tuple(model, current);
-	session_expire(model, object);
-	cascade_visit(session, model, row, CASCADE_REFRESH_EXPIRE,
-				  expire_with_cascade);
-}
-
 PG_FUNCTION_INFO_V1(orm_expire);
 Datum
 orm_expire(PG_FUNCTION_ARGS)
@@ -356,10 +364,8 @@ orm_expire(PG_FUNCTION_ARGS)
 	Model	   *model = call_model(fcinfo);
 	Object	   *object = object_in_session(fcinfo, model);
 
-	if (object != NULL && object->top->state != OBJECT_PENDING)
-		expire_with_cascade(object->session, model, object);
 	if (object != NULL)
-		session_expire(model, object);
+		expire_with_cascade(object->session, model, object);
 	PG_RETURN_VOID();
 }
 

@@ -354,7 +354,7 @@ session_commit_visit(Session *session, void *arg)
 		identity_map_keep(session);
 	else
 		identity_map_reset(session);
-	session->flushing = false;
+	session->flushing = session->writing = false;
 	if (session->nobjects == 0 &&
 		strcmp(session->name, orm_session_setting) != 0)
 		session_remove(session);
@@ -410,7 +410,7 @@ session_flush_stopped(Session *session, void *arg)
 {
 	/* a flush runs within one subtransaction: its end is the flush's */
 	if (session->flush_nest_level >= GetCurrentTransactionNestLevel())
-		session->flushing = false;
+		session->flushing = session->writing = false;
 }
 
 static void

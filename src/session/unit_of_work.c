@@ -297,6 +297,9 @@ persistent_set(Model *model, Object *object, HeapTuple row,
 		version_set_changed(version, NULL, NULL);
 	else
 		version_take_changes(version, row, modified);
+	if (version->orphan_attnum != InvalidAttrNumber &&
+		!heap_attisnull(row, version->orphan_attnum, model->tupdesc))
+		version->orphan_attnum = InvalidAttrNumber; /* it has an owner again */
 }
 
 /* Of the row, the columns count, and of these what differs. */
@@ -326,12 +329,18 @@ session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
 	object_changed(object);
 }
 
-/* Forgets that the object was to be deleted. */
 void
-session_undelete(Object *object)
+session_undelete(Model *model, Object *object)
 {
+	HeapTuple	current = object_current_row(object);
+
+	if (!object->top->marked_deleted)
+		return;
 	object_touch(object)->marked_deleted = false;
 	object_changed(object);
+	if (current != NULL)
+		cascade_undelete(object->session, model,
+						 row_from_tuple(model, current));
 }
 
 /* Never written: there is nothing to delete, and nobody to reference it. */
@@ -385,7 +394,7 @@ session_delete(Model *model, Object *object)
 void
 require_not_flushing(Session *session)
 {
-	if (session->flushing)
+	if (session->writing)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("session \"%s\" is flushing", session->name)));

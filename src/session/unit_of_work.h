@@ -30,8 +30,8 @@ extern Object *session_object(Session *session, Model *model,
 extern void session_set(Model *model, Object *object, Datum row,
 						Bitmapset *columns);
 
-/* Takes the deleted mark off. */
-extern void session_undelete(Object *object);
+/* Takes the deleted mark off, and off what was deleted with the object. */
+extern void session_undelete(Model *model, Object *object);
 
 /*
  * Marks the object deleted, and what its relationships' cascades lead to; a
