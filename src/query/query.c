@@ -54,7 +54,9 @@ typedef struct RowReceiver
 	Tuplestorestate *result;
 	bool		populate_existing;
 	bool		unique;
+	bool		whole;			/* slots have all columns of the row type */
 	uint64		nrows;
+	uint64		taken;			/* of them, into the session */
 	MemoryContext row_context;
 } RowReceiver;
 
@@ -65,6 +67,29 @@ typedef struct RowReceiver
 static void
 row_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
 {
+	RowReceiver *receiver = (RowReceiver *) self;
+
+	receiver->whole = true;
+	for (int i = 0; i < receiver->model->tupdesc->natts; i++)
+	{
+		if (TupleDescAttr(receiver->model->tupdesc, i)->attisdropped)
+			receiver->whole = false;
+	}
+}
+
+/* What the session shows of the row goes into the result. */
+static void
+row_take(RowReceiver *receiver, TupleTableSlot *slot)
+{
+	HeapTupleData row = {0};
+	Datum		datum;
+
+	datum = session_take_row(receiver->session, receiver->model, slot,
+							 receiver->populate_existing);
+	row.t_data = DatumGetHeapTupleHeader(datum);
+	row.t_len = HeapTupleHeaderGetDatumLength(row.t_data);
+	tuplestore_puttuple(receiver->result, &row);
+	receiver->taken++;
 }
 
 static bool
@@ -72,19 +97,22 @@ row_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	RowReceiver *receiver = (RowReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(receiver->row_context);
-	HeapTupleData row = {0};
-	Datum		datum;
 
 	if (receiver->nrows++ > 0 && receiver->unique)
 		ereport(ERROR,
 				(errcode(ERRCODE_TOO_MANY_ROWS),
 				 errmsg("several rows of %s were found where one was wanted",
 						receiver->model->class_name)));
-	datum = session_take_row(receiver->session, receiver->model, slot,
-							 receiver->populate_existing);
-	row.t_data = DatumGetHeapTupleHeader(datum);
-	row.t_len = HeapTupleHeaderGetDatumLength(row.t_data);
-	tuplestore_puttuple(receiver->result, &row);
+	if (receiver->whole &&
+		session_may_pass_by(receiver->session, receiver->model,
+							receiver->taken))
+	{
+		slot_getallattrs(slot);
+		tuplestore_putvalues(receiver->result, receiver->model->tupdesc,
+							 slot->tts_values, slot->tts_isnull);
+	}
+	else
+		row_take(receiver, slot);
 
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(receiver->row_context);

@@ -144,6 +144,13 @@ object_take_row(Model *model, Object *object, HeapTuple row,
 	object_refile(object);
 }
 
+bool
+session_may_pass_by(Session *session, Model *model, uint64 taken)
+{
+	return taken >= (uint64) orm_identity_map_limit &&
+		model_objects(session, model)->count <= taken;
+}
+
 Datum
 session_take_row(Session *session, Model *model, TupleTableSlot *slot,
 				 bool populate_existing)

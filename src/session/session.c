@@ -36,7 +36,7 @@
 char	   *orm_session_setting = NULL;
 bool		orm_autoflush = true;
 bool		orm_expire_on_commit = true;
-int			orm_identity_map_limit = 100000;
+int			orm_identity_map_limit = 10000;
 
 static HTAB *sessions = NULL;
 static MemoryContext sessions_context = NULL;
@@ -473,7 +473,7 @@ session_define_settings(void)
 	DefineCustomIntVariable("orm.identity_map_limit",
 							"Number of clean objects that a session remembers.",
 							"Beyond it the least recently used are forgotten; new, changed and deleted ones never are.",
-							&orm_identity_map_limit, 100000, 0, INT_MAX,
+							&orm_identity_map_limit, 10000, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
 }
 

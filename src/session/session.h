@@ -89,6 +89,15 @@ extern char *session_select_list(Model *model, const char *alias);
 extern Datum session_take_row(Session *session, Model *model,
 							  TupleTableSlot *slot, bool populate_existing);
 
+/*
+ * May the next row that a statement reads go past the session, because the
+ * statement has filled it already, and it has no other objects of the model?
+ * taken is the number of rows that the statement has given to
+ * session_take_row.  A scan of a large table so leaves the identity map within
+ * orm.identity_map_limit at the cost of that many objects.
+ */
+extern bool session_may_pass_by(Session *session, Model *model, uint64 taken);
+
 /* The object with that key, or NULL.  Deleted ones are found too. */
 extern Object *session_find(Session *session, Model *model,
 							const Datum *key);
