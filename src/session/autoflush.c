@@ -34,12 +34,14 @@
 #include "miscadmin.h"
 #include "nodes/plannodes.h"
 #include "parser/parsetree.h"
+#include "tcop/pquery.h"
 #include "tcop/utility.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
+#include "utils/portal.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -52,6 +54,12 @@ static ExecutorStart_hook_type previous_executor_start = NULL;
 static ExecutorFinish_hook_type previous_executor_finish = NULL;
 static ExecutorEnd_hook_type previous_executor_end = NULL;
 static ProcessUtility_hook_type previous_process_utility = NULL;
+
+/*
+ * While EXECUTE starts its statement: the snapshot that it shares with its
+ * portal, which has registered it.
+ */
+static Snapshot execute_snapshot = NULL;
 
 /*
  * Hash values of our own functions that flush by themselves, as plans name
@@ -289,15 +297,24 @@ session_autoflush(Session *session)
  * executor hooks
  * ------------------------------------------------------------------------
  */
+
+/* Does nobody but the statement hold its snapshot? */
+static bool
+snapshot_is_its_own(QueryDesc *query_desc)
+{
+	Snapshot	snapshot = query_desc->snapshot;
+
+	return snapshot != NULL &&
+		snapshot->regd_count == (snapshot == execute_snapshot ? 2 : 1);
+}
+
 static void
 flush_before(QueryDesc *query_desc, int eflags)
 {
 	Session    *session;
 
 	if (!orm_autoflush || (eflags & EXEC_FLAG_EXPLAIN_ONLY) ||
-		query_desc->snapshot == NULL ||
-		query_desc->snapshot->regd_count != 1 ||
-		is_own_statement(query_desc))
+		!snapshot_is_its_own(query_desc) || is_own_statement(query_desc))
 		return;
 	session = session_to_flush();
 	if (session == NULL || !statement_may_read(query_desc->plannedstmt))
@@ -315,6 +332,7 @@ orm_executor_start(QueryDesc *query_desc, int eflags)
 		commit_flush_arm();
 		flush_before(query_desc, eflags);
 	}
+	execute_snapshot = NULL;
 	if (own_statement_observer != NULL && is_own_statement(query_desc))
 		own_statement_observer->started(query_desc);
 	if (previous_executor_start)
@@ -409,7 +427,7 @@ flush_with_snapshot(Session *session, FlushReason reason)
 	if (push)
 		PopActiveSnapshot();
 	else
-		UpdateActiveSnapshotCommandId();
+		GetActiveSnapshot()->curcid = GetCurrentCommandId(false);
 }
 
 static void
@@ -476,6 +494,8 @@ orm_process_utility(PlannedStmt *pstmt, const char *query_string,
 		 IsA(statement, AlterTableStmt));
 	if (sessions_unflushed_count > 0)
 		flush_before_utility(statement);
+	execute_snapshot = IsA(statement, ExecuteStmt) && ActivePortal != NULL ?
+		ActivePortal->holdSnapshot : NULL;
 	transaction_statement_started(pstmt);
 	if (previous_process_utility)
 		previous_process_utility(pstmt, query_string, read_only_tree, context,

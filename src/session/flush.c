@@ -246,7 +246,9 @@ flush_user(Session *session, Oid userid, FlushContext *context)
 	context->batch = NULL;
 	session->writing = false;
 	SPI_finish();
-	SetUserIdAndSecContext(save_userid, save_sec_context);
+	/* what a trigger has done to the role, as the user itself, stays */
+	if (userid != save_userid)
+		SetUserIdAndSecContext(save_userid, save_sec_context);
 	return written;
 }
 

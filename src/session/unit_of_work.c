@@ -25,7 +25,11 @@
 #include "session/internal.h"
 #include "session/unit_of_work.h"
 
+/* Deferred triggers that go on changing things are stopped. */
+#define COMMIT_FLUSHES_MAX 100
+
 static Portal commit_portal = NULL;
+static int	commit_flushes = 0;
 
 /* ------------------------------------------------------------------------
  * the end of the transaction
@@ -53,6 +57,12 @@ commit_portal_cleanup(Portal portal)
 	commit_portal = NULL;
 	if (sessions_unflushed_count == 0 || !IsTransactionState())
 		return;
+	if (++commit_flushes > COMMIT_FLUSHES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("over %d subsequent flushes have occurred at the end of the transaction",
+						COMMIT_FLUSHES_MAX),
+				 errhint("A deferred trigger adds or changes an object each time.")));
 	PushActiveSnapshot(GetTransactionSnapshot());
 	sessions_flush_all(FLUSH_COMMIT);
 	PopActiveSnapshot();
@@ -74,6 +84,7 @@ void
 commit_flush_forget(void)
 {
 	commit_portal = NULL;
+	commit_flushes = 0;
 }
 
 /* ------------------------------------------------------------------------
