@@ -46,9 +46,7 @@ SELECT p.name FROM orm.first(NULL::hobby, filter_by => '{"caption": "人妖"}') 
 SELECT h, p FROM hobby h JOIN person p ON h.id = p.hobby_id ORDER BY h.id, p.nid;                      -- con.query(Hobby, Person)
 
 -- 多对多
-SELECT * FROM orm.add(NULL::boy, '{"hostname": "b1"}');
-SELECT * FROM orm.add_all(NULL::girl, '[{"name": "g1"}, {"name": "g2"}]');
-SELECT * FROM orm.add_all(NULL::boy2girl, '[{"boy_id": 1, "girl_id": 1}, {"boy_id": 1, "girl_id": 2}]');
+SELECT * FROM orm.add(NULL::boy, '{"hostname": "b1", "girls": [{"name": "g1"}, {"name": "g2"}]}');   -- a graph: boy, girls and links
 SELECT b.hostname, g.name FROM boy b, girls(b) g ORDER BY g.id;               -- for g in b.girls
 SELECT g.name, b.hostname FROM girl g, boys(g) b ORDER BY g.id;               -- for b in g.boys
 CREATE FUNCTION repr(girl) RETURNS text LANGUAGE sql AS 'SELECT $1.name';     -- __repr__: methods are functions
