@@ -214,10 +214,11 @@ extern char *model_key_to_text(Model *model, const Datum *values);
 extern char *operator_sql(Oid operator);
 
 /*
- * Equality of two types that stand in a foreign key or the like;
- * undefined_function (42883) if there is none.
+ * Equality of two types that stand in a foreign key or the like, InvalidOid if
+ * there is none; the other form raises undefined_function (42883) then.
  */
 extern Oid	types_equality_operator(Oid left, Oid right);
+extern Oid	types_equality_required(Oid left, Oid right);
 
 /* "l.a OPERATOR(schema.=) r.b", palloc'd. */
 extern char *column_equality_sql(Model *left, const char *left_alias,

@@ -46,24 +46,40 @@ column_sql(Model *model, AttrNumber attnum)
 
 /*
  * Equality of two types that stand in a foreign key or the like, from the
- * left one's default B-tree family; undefined_function if there is none.
+ * left one's default B-tree family, or of one type that the other is cast to
+ * implicitly.
  */
 Oid
 types_equality_operator(Oid left, Oid right)
 {
 	Oid			left_base = getBaseType(left);
 	Oid			right_base = getBaseType(right);
-	TypeCacheEntry *type = lookup_type_cache(left_base, TYPECACHE_EQ_OPR |
-											 TYPECACHE_BTREE_OPFAMILY);
+	int			flags = TYPECACHE_EQ_OPR | TYPECACHE_BTREE_OPFAMILY;
+	TypeCacheEntry *left_type = lookup_type_cache(left_base, flags);
+	TypeCacheEntry *right_type = lookup_type_cache(right_base, flags);
 	Oid			operator = InvalidOid;
 
-	if (left_base != right_base && OidIsValid(type->btree_opf))
-		operator = get_opfamily_member(type->btree_opf, left_base, right_base,
+	if (left_type == right_type)
+		return left_type->eq_opr;
+	if (OidIsValid(left_type->btree_opf) && OidIsValid(right_type->btree_opf))
+		operator = get_opfamily_member(left_type->btree_opf,
+									   left_type->btree_opintype,
+									   right_type->btree_opintype,
 									   BTEqualStrategyNumber);
 	if (!OidIsValid(operator) &&
-		(left_base == right_base ||
-		 can_coerce_type(1, &right_base, &left_base, COERCION_IMPLICIT)))
-		operator = type->eq_opr;
+		can_coerce_type(1, &right_base, &left_base, COERCION_IMPLICIT))
+		operator = left_type->eq_opr;
+	if (!OidIsValid(operator) &&
+		can_coerce_type(1, &left_base, &right_base, COERCION_IMPLICIT))
+		operator = right_type->eq_opr;
+	return operator;
+}
+
+Oid
+types_equality_required(Oid left, Oid right)
+{
+	Oid			operator = types_equality_operator(left, right);
+
 	if (!OidIsValid(operator))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
@@ -84,7 +100,7 @@ column_equality_sql(Model *left, const char *left_alias, AttrNumber left_attnum,
 										   right_attnum - 1)->atttypid;
 
 	return psprintf("%s.%s %s %s.%s", left_alias, column_sql(left, left_attnum),
-					operator_sql(types_equality_operator(left_type, right_type)),
+					operator_sql(types_equality_required(left_type, right_type)),
 					right_alias, column_sql(right, right_attnum));
 }
 

@@ -143,32 +143,6 @@ find_foreign_key(Side *referencing, Side *referenced, int n, Oid *operators)
 }
 
 /*
- * Equality of two types without a constraint that says which is meant, or
- * InvalidOid.
- */
-static Oid
-default_equality(ColumnInfo *referenced, ColumnInfo *referencing)
-{
-	Oid			left = getBaseType(referenced->typid);
-	Oid			right = getBaseType(referencing->typid);
-	TypeCacheEntry *type = lookup_type_cache(left, TYPECACHE_EQ_OPR |
-											 TYPECACHE_BTREE_OPFAMILY);
-	Oid			operator = InvalidOid;
-
-	if (left != right && OidIsValid(type->btree_opf))
-		operator = get_opfamily_member(type->btree_opf, left, right,
-									   BTEqualStrategyNumber);
-	if (!OidIsValid(operator) &&
-		(left == right ||
-		 can_coerce_type(1, &right, &left, COERCION_IMPLICIT)))
-		operator = type->eq_opr;
-	if (!OidIsValid(operator) &&
-		can_coerce_type(1, &left, &right, COERCION_IMPLICIT))
-		operator = lookup_type_cache(right, TYPECACHE_EQ_OPR)->eq_opr;
-	return operator;
-}
-
-/*
  * The operators (referenced = referencing) of n pairs of columns; returns
  * whether they are those of a foreign key.  One that does not exist is
  * invalid.
@@ -185,7 +159,7 @@ pair_operators(Side *referencing, Side *referenced, int n, Oid *operators)
 		ColumnInfo	other = column_info(referencing->relid,
 										referencing->attnums[i]);
 
-		operators[i] = default_equality(&one, &other);
+		operators[i] = types_equality_operator(one.typid, other.typid);
 	}
 	return false;
 }

@@ -274,7 +274,7 @@ operands_equality(Operand referenced, Operand referencing, Operand *left)
 	left->sql = psprintf("%s%s", left->sql,
 						 collate_clause(referenced.collation,
 										referencing.collation));
-	return operator_sql(types_equality_operator(referenced.type,
+	return operator_sql(types_equality_required(referenced.type,
 												referencing.type));
 }
 

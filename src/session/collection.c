@@ -73,7 +73,7 @@ members_sql(const StatementSubject *subject)
 
 		appendStringInfo(&sql, "%s%s.%s %s $%d", i > 0 ? " AND " : "",
 						 many ? "s" : "t", column_sql(near, near_attnums[i]),
-						 operator_sql(types_equality_operator(near_type,
+						 operator_sql(types_equality_required(near_type,
 															  local_type)),
 						 i + 1);
 	}

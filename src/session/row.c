@@ -499,7 +499,7 @@ column_values_equal(Model *a_model, AttrNumber a_attnum, Datum a,
 {
 	Form_pg_attribute a_column = TupleDescAttr(a_model->tupdesc, a_attnum - 1);
 	Form_pg_attribute b_column = TupleDescAttr(b_model->tupdesc, b_attnum - 1);
-	Oid			operator = types_equality_operator(a_column->atttypid,
+	Oid			operator = types_equality_required(a_column->atttypid,
 												   b_column->atttypid);
 
 	return DatumGetBool(OidFunctionCall2Coll(get_opcode(operator),
