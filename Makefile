@@ -76,6 +76,7 @@ REGRESS_TESTS = \
 	to_one \
 	sessions \
 	autoflush \
+	savepoints \
 	graphs \
 	cascades \
 	unit_of_work \
