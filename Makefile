@@ -32,6 +32,8 @@ PARTS = \
 	navigation/scan \
 	navigation/memo \
 	navigation/to_one \
+	engine/catalog \
+	engine/slot \
 	session/session \
 	session/identity_map \
 	session/object \
@@ -87,6 +89,7 @@ REGRESS_TESTS = \
 	bulk \
 	evaluate \
 	explain \
+	engines \
 	tutorial \
 	errors
 
@@ -95,7 +98,8 @@ ISOLATION_TESTS = \
 	models \
 	sessions \
 	scoped_sessions \
-	bulk
+	bulk \
+	engines
 
 EXTENSION = pg_orm pg_orm_tutorial
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_orm.control)

@@ -197,7 +197,8 @@ SELECT orm.diagram();
 -- nor dumped
 SELECT format('SELECT class FROM %s %s ORDER BY class', t::regclass, cond)
 	FROM pg_extension, unnest(extconfig, extcondition) AS u (t, cond)
-	WHERE extname = 'pg_orm' ORDER BY t::regclass::text \gexec
+	WHERE extname = 'pg_orm' AND t::regclass::text !~ 'engine|sessionmaker'
+	ORDER BY t::regclass::text \gexec
 SELECT try($$SELECT orm.unmap('Gone')$$);
 SELECT try($$SELECT orm.repair()$$);
 SELECT try($$SELECT orm.repair()$$);
@@ -238,7 +239,8 @@ SELECT orm.map('mine', 'Mine'), orm.relate('Mine', 'user', 'Users', backref => '
 SELECT orm.relate('Hobby', 'people', 'Person');
 SELECT format('SELECT class FROM %s %s ORDER BY class', t::regclass, cond)
 	FROM pg_extension, unnest(extconfig, extcondition) AS u (t, cond)
-	WHERE extname = 'pg_orm' ORDER BY t::regclass::text \gexec
+	WHERE extname = 'pg_orm' AND t::regclass::text !~ 'engine|sessionmaker'
+	ORDER BY t::regclass::text \gexec
 \set VERBOSITY terse
 DROP EXTENSION pg_orm_tutorial CASCADE;
 \set VERBOSITY default

@@ -10,6 +10,7 @@
 #include "fmgr.h"
 #include "utils/guc.h"
 
+#include "engine/engine.h"
 #include "model/model.h"
 #include "navigation/navigation.h"
 #include "pg_orm.h"
@@ -21,6 +22,7 @@ void
 _PG_init(void)
 {
 	metadata_init();
+	engine_init();
 	navigation_init();
 	session_init();
 	MarkGUCPrefixReserved(ORM_SCHEMA);

@@ -534,9 +534,8 @@ bulk_run(BulkCall *call)
 	/* nothing is written before this is known */
 	if (call->synchronize == SYNCHRONIZE_EVALUATE)
 		require_evaluable(statement.kept);
-	session = session_current_if_any();
-	if (session != NULL)
-		session_autoflush(session);
+	session = session_current();
+	session_autoflush(session);
 	/* a trigger of the flush may have changed the table */
 	if (statement.kept->generation != model_generation())
 	{

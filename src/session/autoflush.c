@@ -279,17 +279,18 @@ session_can_flush(Session *session)
 
 /* The current session, if it can and should flush now. */
 static Session *
-session_to_flush(void)
+session_to_autoflush(void)
 {
 	Session    *session = session_current_if_any();
 
-	return session != NULL && session_can_flush(session) ? session : NULL;
+	return session != NULL && session_autoflushes(session) &&
+		session_can_flush(session) ? session : NULL;
 }
 
 void
 session_autoflush(Session *session)
 {
-	if (orm_autoflush && session_can_flush(session))
+	if (session_autoflushes(session) && session_can_flush(session))
 		session_flush(session, FLUSH_AUTOFLUSH);
 }
 
@@ -313,10 +314,10 @@ flush_before(QueryDesc *query_desc, int eflags)
 {
 	Session    *session;
 
-	if (!orm_autoflush || (eflags & EXEC_FLAG_EXPLAIN_ONLY) ||
+	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) ||
 		!snapshot_is_its_own(query_desc) || is_own_statement(query_desc))
 		return;
-	session = session_to_flush();
+	session = session_to_autoflush();
 	if (session == NULL || !statement_may_read(query_desc->plannedstmt))
 		return;
 	session_flush(session, FLUSH_AUTOFLUSH);
@@ -435,9 +436,9 @@ flush_before_utility(Node *statement)
 {
 	Session    *session;
 
-	if (!orm_autoflush || !may_flush_now() || !utility_needs_flush(statement))
+	if (!may_flush_now() || !utility_needs_flush(statement))
 		return;
-	session = session_to_flush();
+	session = session_to_autoflush();
 	if (session != NULL)
 		flush_with_snapshot(session, IsA(statement, TransactionStmt) ?
 							FLUSH_SAVEPOINT : FLUSH_AUTOFLUSH);

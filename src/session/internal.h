@@ -24,6 +24,7 @@
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
 
+#include "engine/engine.h"
 #include "session/session.h"
 
 typedef enum ObjectState
@@ -125,6 +126,9 @@ struct Session
 	dlist_head	clean;			/* least recently used first */
 	uint64		nclean;
 	uint64		nobjects;
+	bool		entered;		/* used in this transaction: the next two hold */
+	Sessionmaker maker;			/* as it was at the first use */
+	EngineSlot	slot;			/* of the maker's engine */
 	bool		flushing;
 	bool		writing;		/* a flush holds on to objects */
 	int			flush_nest_level;	/* of the flush that runs */
@@ -142,6 +146,23 @@ extern int	orm_identity_map_limit;
  */
 /* The session of that name, made if need be; a bad name is 22023. */
 extern Session *session_open(const char *name);
+
+/*
+ * The session that calls belong to now, for those who do nothing in it that
+ * needs a slot of its engine.
+ */
+extern Session *session_in_scope(void);
+
+/*
+ * The session is used in this transaction: it has its maker's settings as
+ * they are now, and waits for a slot of its engine.  session_leave gives the
+ * slot back before the end of the transaction.
+ */
+extern void session_enter(Session *session);
+extern void session_leave(Session *session);
+
+/* orm.autoflush, or what the session's maker has instead of it. */
+extern bool session_autoflushes(Session *session);
 
 /* Makes it the current one until session_end_scope or transaction end. */
 extern void session_begin_scope(Session *session);

@@ -101,10 +101,11 @@ object_in_session(FunctionCallInfo fcinfo, Model *model)
 {
 	HeapTupleHeader row = object_argument(fcinfo);
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	Session    *session = session_current_if_any();
 
-	if (row == NULL || !model_key_of_row(model, row, key))
+	if (session == NULL || row == NULL || !model_key_of_row(model, row, key))
 		return NULL;
-	return session_find(session_current(), model, key);
+	return session_find(session, model, key);
 }
 
 /* ------------------------------------------------------------------------
@@ -409,7 +410,10 @@ PG_FUNCTION_INFO_V1(orm_expire_all);
 Datum
 orm_expire_all(PG_FUNCTION_ARGS)
 {
-	session_each_object(session_current(), expire_visit, NULL);
+	Session    *session = session_current_if_any();
+
+	if (session != NULL)
+		session_each_object(session, expire_visit, NULL);
 	PG_RETURN_VOID();
 }
 
@@ -423,7 +427,10 @@ PG_FUNCTION_INFO_V1(orm_expunge_all);
 Datum
 orm_expunge_all(PG_FUNCTION_ARGS)
 {
-	session_each_object(session_current(), expunge_visit, NULL);
+	Session    *session = session_current_if_any();
+
+	if (session != NULL)
+		session_each_object(session, expunge_visit, NULL);
 	PG_RETURN_VOID();
 }
 

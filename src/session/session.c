@@ -125,7 +125,7 @@ session_current_if_any(void)
 }
 
 Session *
-session_current(void)
+session_in_scope(void)
 {
 	Session    *session = session_current_if_any();
 
@@ -134,10 +134,49 @@ session_current(void)
 	return session;
 }
 
+Session *
+session_current(void)
+{
+	Session    *session = session_in_scope();
+
+	session_enter(session);
+	return session;
+}
+
 const char *
 session_name(Session *session)
 {
 	return session->name;
+}
+
+void
+session_enter(Session *session)
+{
+	if (session->entered)
+		return;
+	session->maker = sessionmaker_of_session(session->name);
+	if (OidIsValid(session->maker.engine))
+		engine_slot_take(session->maker.engine, &session->slot);
+	session->entered = true;
+}
+
+void
+session_leave(Session *session)
+{
+	engine_slot_give_back(&session->slot);
+	session->entered = false;
+}
+
+static bool
+maker_setting(MakerSetting setting, bool otherwise)
+{
+	return setting == MAKER_UNSET ? otherwise : setting == MAKER_ON;
+}
+
+bool
+session_autoflushes(Session *session)
+{
+	return maker_setting(session->maker.autoflush, orm_autoflush);
 }
 
 void
@@ -159,6 +198,7 @@ static void
 session_remove(Session *session)
 {
 	identity_map_reset(session);
+	session_leave(session);
 	session_end_scope(session);
 	if (session_of_setting == session)
 		session_of_setting = NULL;
@@ -345,12 +385,22 @@ sessions_invalidate(Oid relid)
  * the end of transactions
  * ------------------------------------------------------------------------
  */
-static void
-session_commit_visit(Session *session, void *arg)
-{
-	bool		keep = *(bool *) arg;
 
-	if (keep)
+/* The server has freed the slots, or a prepared transaction has them. */
+static void
+session_forget_slot(Session *session, void *arg)
+{
+	session->slot.number = 0;
+	session->entered = false;
+}
+
+static void
+session_transaction_end(Session *session, void *arg)
+{
+	bool		committed = *(bool *) arg;
+
+	if (committed && !maker_setting(session->maker.expire_on_commit,
+									orm_expire_on_commit))
 		identity_map_keep(session);
 	else
 		identity_map_reset(session);
@@ -361,11 +411,15 @@ session_commit_visit(Session *session, void *arg)
 }
 
 static void
-sessions_transaction_end(bool keep)
+sessions_transaction_end(XactEvent event)
 {
+	bool		committed = event == XACT_EVENT_COMMIT;
+
+	sessions_each(session_forget_slot, NULL);
+	transaction_xact_event(event);
 	scopes = NIL;
 	session_of_setting = NULL;
-	sessions_each(session_commit_visit, &keep);
+	sessions_each(session_transaction_end, &committed);
 	identity_map_xact_end();
 	commit_flush_forget();
 	row_xact_end();
@@ -392,13 +446,9 @@ sessions_xact_callback(XactEvent event, void *arg)
 			sessions_check_flushed();
 			break;
 		case XACT_EVENT_COMMIT:
-			transaction_xact_event(event);
-			sessions_transaction_end(!orm_expire_on_commit);
-			break;
 		case XACT_EVENT_PREPARE:
 		case XACT_EVENT_ABORT:
-			transaction_xact_event(event);
-			sessions_transaction_end(false);
+			sessions_transaction_end(event);
 			break;
 		default:
 			break;

@@ -30,7 +30,11 @@ typedef struct Object Object;
  * ------------------------------------------------------------------------
  */
 
-/* The session that calls belong to now; made at its first use. */
+/*
+ * The session that calls belong to now; made at its first use.  Its first use
+ * in a transaction takes a slot of its engine, if it has one, and waits for
+ * it (53300 after the engine's timeout).
+ */
 extern Session *session_current(void);
 
 /* The current session if it exists already, else NULL. */

@@ -66,6 +66,7 @@ typedef struct Frame
 	Session    *session;		/* NULL: spent */
 	int			nest_level;
 	bool		started;		/* its subtransaction has begun */
+	bool		entered;		/* its begin made the session enter */
 	bool		lost;			/* open, but its savepoint was released by
 								 * somebody else; nest_level is where its work
 								 * went */
@@ -132,8 +133,11 @@ frame_push(FrameKind kind, Session *session, const char *name, int nest_level)
 static void
 frame_end_scope(Frame *frame)
 {
-	if (frame->session != NULL && frame->kind != FRAME_NESTED)
-		session_end_scope(frame->session);
+	if (frame->session == NULL || frame->kind == FRAME_NESTED)
+		return;
+	session_end_scope(frame->session);
+	if (frame->entered)
+		session_leave(frame->session);
 }
 
 static void
@@ -283,7 +287,7 @@ require_closable(Frame *frame)
  * commands on savepoints
  * ------------------------------------------------------------------------
  */
-static void
+static Frame *
 savepoint_set(FrameKind kind, Session *session, const char *name)
 {
 	Frame	   *frame = spent_frame(kind, name);
@@ -291,14 +295,17 @@ savepoint_set(FrameKind kind, Session *session, const char *name)
 	if (frame != NULL)
 	{
 		frame->session = session;
+		frame->entered = false;
 		reopened = frame;
 	}
 	else
 	{
-		frame_push(kind, session, name, GetCurrentTransactionNestLevel() + 1);
+		frame = frame_push(kind, session, name,
+						   GetCurrentTransactionNestLevel() + 1);
 		DefineSavepoint(name);
 	}
 	client_call_did(CMDTAG_SAVEPOINT);
+	return frame;
 }
 
 /* The frames go when their subtransactions are released. */
@@ -326,11 +333,27 @@ savepoint_rollback_to(Frame *target, FrameEnding ending)
  * ------------------------------------------------------------------------
  */
 
-/* An engine's slot will be taken here and given back with the frame. */
+static Frame *
+block_begin(Session *session, const char *name)
+{
+	Frame	   *frame = frame_push(FRAME_BLOCK, session, name,
+								   GetCurrentTransactionNestLevel());
+
+	BeginTransactionBlock();
+	client_call_did(CMDTAG_BEGIN);
+	return frame;
+}
+
+/*
+ * A slot of the session's engine is taken first, since that may fail, and
+ * goes with the frame, unless the session has one since before its begin.
+ */
 static void
 transaction_begin(Session *session)
 {
 	const char *name = session_name(session);
+	bool		entered = session->entered;
+	Frame	   *frame;
 
 	if (session_frame(session) != NULL)
 		ereport(ERROR,
@@ -338,15 +361,12 @@ transaction_begin(Session *session)
 				 errmsg("session \"%s\" has already begun a transaction",
 						name),
 				 errhint("CALL orm.begin_nested() sets a savepoint within it.")));
+	session_enter(session);
 	if (block_is_open(true))
-		savepoint_set(FRAME_SESSION, session, name);
+		frame = savepoint_set(FRAME_SESSION, session, name);
 	else
-	{
-		frame_push(FRAME_BLOCK, session, name,
-				   GetCurrentTransactionNestLevel());
-		BeginTransactionBlock();
-		client_call_did(CMDTAG_BEGIN);
-	}
+		frame = block_begin(session, name);
+	frame->entered = !entered;
 	session_begin_scope(session);
 }
 
@@ -711,7 +731,7 @@ static Session *
 session_argument(FunctionCallInfo fcinfo)
 {
 	if (PG_ARGISNULL(0))
-		return session_current();
+		return session_in_scope();
 	return session_open(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 }
 
@@ -730,7 +750,7 @@ Datum
 orm_begin_nested(PG_FUNCTION_ARGS)
 {
 	transaction_call_start(fcinfo, "orm.begin_nested()");
-	transaction_begin_nested(session_current());
+	transaction_begin_nested(session_in_scope());
 	client_call_end();
 	PG_RETURN_VOID();
 }
@@ -740,7 +760,7 @@ Datum
 orm_commit_nested(PG_FUNCTION_ARGS)
 {
 	transaction_call_start(fcinfo, "orm.commit_nested()");
-	transaction_commit_nested(session_current());
+	transaction_commit_nested(session_in_scope());
 	client_call_end();
 	PG_RETURN_VOID();
 }
@@ -750,7 +770,7 @@ Datum
 orm_rollback_nested(PG_FUNCTION_ARGS)
 {
 	transaction_call_start(fcinfo, "orm.rollback_nested()");
-	transaction_rollback_nested(session_current());
+	transaction_rollback_nested(session_in_scope());
 	client_call_end();
 	PG_RETURN_VOID();
 }
@@ -760,7 +780,7 @@ Datum
 orm_commit(PG_FUNCTION_ARGS)
 {
 	transaction_call_start(fcinfo, "orm.commit()");
-	transaction_commit(session_current());
+	transaction_commit(session_in_scope());
 	client_call_end();
 	PG_RETURN_VOID();
 }
@@ -770,7 +790,7 @@ Datum
 orm_rollback(PG_FUNCTION_ARGS)
 {
 	transaction_call_start(fcinfo, "orm.rollback()");
-	transaction_rollback(session_current());
+	transaction_rollback(session_in_scope());
 	client_call_end();
 	PG_RETURN_VOID();
 }

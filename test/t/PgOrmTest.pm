@@ -11,13 +11,13 @@ use PostgreSQL::Test::Utils;
 
 our @EXPORT = qw(new_server add_database);
 
-# A started server.
+# A started server; what else is given goes to its init.
 sub new_server
 {
-	my ($name) = @_;
+	my ($name, %init) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init(extra => [ '--locale=C.UTF-8', '--encoding=UTF8' ]);
+	$node->init(%init, extra => [ '--locale=C.UTF-8', '--encoding=UTF8' ]);
 	$node->append_conf('postgresql.conf', "max_prepared_transactions = 10");
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE ROLE app LOGIN');
