@@ -641,6 +641,36 @@ BEGIN;
 SELECT name FROM pg_cursors;
 COMMIT;
 
+-- a flush whose trigger changes the table that the waiting statement is about
+CREATE TABLE waiting (id int PRIMARY KEY, v text);
+INSERT INTO waiting VALUES (1, 'one');
+CREATE FUNCTION alter_waiting() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		EXECUTE NEW.label;
+		RETURN NULL;
+	END $$;
+CREATE TRIGGER alter_waiting AFTER INSERT ON thing
+	FOR EACH ROW EXECUTE FUNCTION alter_waiting();
+\set VERBOSITY terse
+BEGIN;
+SELECT id IS NOT NULL FROM orm.add(NULL::thing,
+	'{"label": "ALTER TABLE waiting ALTER v TYPE int USING length(v)"}');
+SELECT v || 'x' FROM waiting;
+ROLLBACK;
+BEGIN;
+SELECT id IS NOT NULL FROM orm.add(NULL::thing,
+	'{"label": "ALTER TABLE waiting DROP v"}');
+SELECT * FROM waiting;
+ROLLBACK;
+BEGIN;
+SELECT id IS NOT NULL FROM orm.add(NULL::thing,
+	'{"label": "UPDATE waiting SET v = 2"}');
+SELECT * FROM waiting;
+ROLLBACK;
+\set VERBOSITY default
+DROP TABLE waiting;
+DROP TRIGGER alter_waiting ON thing;
+
 --
 -- Two-phase commit flushes, and the session is empty then
 --

@@ -624,6 +624,18 @@ SELECT orm.flush();
 :objects
 SELECT * FROM item ORDER BY id;
 ROLLBACK;
+-- the key of a row that is being written stays as it was sent
+CREATE OR REPLACE FUNCTION item_set_before() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		PERFORM orm.set(NEW, jsonb_build_object('id', NEW.id + 1));
+		RETURN NEW;
+	END $$;
+BEGIN;
+SELECT orm.add(NULL::item, '{"id": 1}');
+\set VERBOSITY terse
+SELECT orm.flush();
+\set VERBOSITY default
+ROLLBACK;
 -- an endless chain is stopped
 CREATE FUNCTION item_endless() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN

@@ -287,12 +287,16 @@ pending_set(Model *model, Object *object, HeapTuple row, Bitmapset *columns)
 {
 	ObjectVersion *version = object_touch(object);
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	bool		new_key = model_key_of_row(model, row->t_data, key) &&
+		(version->key == NULL ||
+		 !model_key_equal(model, key, version->key->values));
 
+	/* its row is to come back under the key that was sent */
+	if (new_key)
+		require_not_flushing(object->session);
 	version_take_changes(version, row,
 						 bms_union(version->modified, columns));
-	if (model_key_of_row(model, row->t_data, key) &&
-		(version->key == NULL ||
-		 !model_key_equal(model, key, version->key->values)))
+	if (new_key)
 		version_set_key(model, version, key);
 }
 
