@@ -939,6 +939,50 @@ SELECT orm.add(NULL::secret, '{"id": 6}');
 ROLLBACK;
 \set VERBOSITY default
 
+-- rights that are taken away meanwhile, by whatever way they came
+SET ROLE regress_orm_sessions_user;
+GRANT INSERT, UPDATE ON users TO regress_orm_sessions_reader;
+RESET ROLE;
+CREATE ROLE regress_orm_sessions_gone;
+GRANT regress_orm_sessions_reader TO regress_orm_sessions_gone;
+SET orm.autoflush = off;
+\set VERBOSITY terse
+BEGIN;
+SET LOCAL ROLE regress_orm_sessions_gone;
+SELECT name FROM orm.get(NULL::users, 1);
+SELECT orm.set(orm.get(NULL::users, 1), '{"name": "x"}');
+SET LOCAL ROLE regress_orm_sessions_user;
+REVOKE UPDATE ON users FROM regress_orm_sessions_reader;
+SET LOCAL ROLE regress_orm_sessions_gone;
+SAVEPOINT s;
+SELECT orm.set(orm.get(NULL::users, 1), '{"name": "y"}');
+ROLLBACK;
+BEGIN;
+SET LOCAL ROLE regress_orm_sessions_gone;
+SELECT name FROM orm.get(NULL::users, 1);
+SELECT id IS NOT NULL FROM orm.add(NULL::users, '{"id": 300, "name": "x"}');
+RESET ROLE;
+REVOKE regress_orm_sessions_reader FROM regress_orm_sessions_gone;
+SET LOCAL ROLE regress_orm_sessions_gone;
+SAVEPOINT s;
+SELECT name FROM orm.get(NULL::users, 1);
+ROLLBACK TO s;
+SELECT orm.add(NULL::users, '{"id": 301, "name": "x"}');
+ROLLBACK;
+-- even the role itself
+BEGIN;
+SET LOCAL ROLE regress_orm_sessions_gone;
+SELECT name FROM orm.get(NULL::users, 1);
+SELECT id IS NOT NULL FROM orm.add(NULL::users, '{"id": 300, "name": "x"}');
+RESET ROLE;
+DROP ROLE regress_orm_sessions_gone;
+SELECT * FROM orm.session_objects;
+SELECT orm.flush();
+ROLLBACK;
+DROP ROLE regress_orm_sessions_gone;
+RESET orm.autoflush;
+\set VERBOSITY default
+
 --
 -- Who loaded it: nobody else's (internals B6)
 --

@@ -6,8 +6,8 @@
  *
  * Every answer comes from PostgreSQL's own ACL functions.  The last ones are
  * kept, since calls on objects come in series: a GRANT or REVOKE invalidates
- * the relation and so moves the generation; a change of role memberships
- * counts from the next transaction.
+ * the relation and so moves the generation of the metadata, and a change of
+ * roles or their memberships moves one of its own.
  *
  *-------------------------------------------------------------------------
  */
@@ -18,11 +18,29 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "session/internal.h"
+
+/* Moves with every change of roles. */
+static uint64 roles_generation = 0;
+
+static void
+roles_callback(Datum arg, int cacheid, uint32 hashvalue)
+{
+	roles_generation++;
+}
+
+void
+access_init(void)
+{
+	CacheRegisterSyscacheCallback(AUTHOID, roles_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, roles_callback, (Datum) 0);
+}
 
 static ObjectType
 relation_object_type(Model *model)
@@ -54,12 +72,13 @@ has_relation_privilege(Model *model, AclMode mode)
 	static Oid	last_relid,
 				last_userid;
 	static AclMode last_mode;
-	static uint64 last_generation;
+	static uint64 last_generation,
+				last_roles;
 	static LocalTransactionId last_lxid;
 
 	if (last_relid == model->relid && last_userid == GetUserId() &&
 		last_mode == mode && last_generation == model_generation() &&
-		last_lxid == compat_my_lxid())
+		last_roles == roles_generation && last_lxid == compat_my_lxid())
 		return true;
 	if (pg_class_aclcheck(model->relid, GetUserId(), mode) != ACLCHECK_OK)
 		return false;
@@ -67,6 +86,7 @@ has_relation_privilege(Model *model, AclMode mode)
 	last_userid = GetUserId();
 	last_mode = mode;
 	last_generation = model_generation();
+	last_roles = roles_generation;
 	last_lxid = compat_my_lxid();
 	return true;
 }
@@ -125,6 +145,7 @@ typedef struct MemoryAccess
 	Oid			userid;
 	bool		row_security;
 	uint64		generation;
+	uint64		roles;
 	LocalTransactionId lxid;
 	bool		suffices;
 } MemoryAccess;
@@ -151,6 +172,7 @@ access_memory_suffices(Model *model)
 	if (last.relid != model->relid || last.userid != GetUserId() ||
 		last.row_security != row_security ||
 		last.generation != model_generation() ||
+		last.roles != roles_generation ||
 		last.lxid != compat_my_lxid())
 	{
 		last.relid = InvalidOid;
@@ -158,6 +180,7 @@ access_memory_suffices(Model *model)
 		last.userid = GetUserId();
 		last.row_security = row_security;
 		last.generation = model_generation();
+		last.roles = roles_generation;
 		last.lxid = compat_my_lxid();
 		last.relid = model->relid;
 	}

@@ -412,6 +412,8 @@ extern HeapTuple row_overlay(Model *model, HeapTuple base, HeapTuple other,
  * in access.c: privileges
  * ------------------------------------------------------------------------
  */
+extern void access_init(void);
+
 /* 42501 unless the user has the privilege on all those columns. */
 extern void access_require(Model *model, AclMode mode, Bitmapset *columns);
 

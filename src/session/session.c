@@ -534,5 +534,6 @@ session_init(void)
 	model_on_invalidation(sessions_invalidate);
 	RegisterXactCallback(sessions_xact_callback, NULL);
 	RegisterSubXactCallback(sessions_subxact_callback, NULL);
+	access_init();
 	autoflush_init();
 }
