@@ -63,7 +63,16 @@ PARTS = \
 	query/synchronize \
 	query/bulk \
 	query/evaluate \
-	query/explain
+	query/explain \
+	document/scan \
+	document/selection \
+	document/resolve \
+	document/render \
+	document/key_table \
+	document/level \
+	document/level_sql \
+	document/reader \
+	document/reading
 
 # The regression tests, one per chapter of the manual, in order; what has not
 # been written yet is left out.
@@ -89,6 +98,8 @@ REGRESS_TESTS = \
 	bulk \
 	evaluate \
 	explain \
+	selection \
+	documents \
 	engines \
 	tutorial \
 	errors

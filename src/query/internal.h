@@ -62,6 +62,7 @@ typedef struct Composition
 	List	   *fragments;		/* Fragment */
 	List	   *values;			/* Value */
 	int			naliases;
+	bool		generic_plan;	/* values do not matter for the plan */
 } Composition;
 
 /* Where a fragment went in the text that PostgreSQL gets to see. */

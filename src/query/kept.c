@@ -404,11 +404,13 @@ statement_analyse(KeptStatement *kept, Composition *composition,
 }
 
 static void
-statement_plan_keep(KeptStatement *kept)
+statement_plan_keep(KeptStatement *kept, Composition *composition)
 {
 	SPIPlanPtr	plan = SPI_prepare_cursor(kept->text, kept->nargs,
 										  kept->argtypes,
-										  CURSOR_OPT_PARALLEL_OK);
+										  CURSOR_OPT_PARALLEL_OK |
+										  (composition->generic_plan ?
+										   CURSOR_OPT_GENERIC_PLAN : 0));
 
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare_cursor failed: %s",
@@ -457,7 +459,7 @@ kept_make(Composition *composition, KeptKey key)
 
 	statement_analyse(kept, composition, names, spans);
 	statement_keep_names(kept, composition, names);
-	statement_plan_keep(kept);
+	statement_plan_keep(kept, composition);
 	MemoryContextSetParent(context, kept_context);
 	return entry;
 }

@@ -132,9 +132,9 @@ own_statement_show(SPIPlanPtr plan)
 			(errmsg_internal("%s", ((CachedPlanSource *) linitial(sources))->query_string)));
 }
 
-uint64
-own_statement_execute(SPIPlanPtr plan, Datum *values, const char *nulls,
-					  DestReceiver *dest)
+static uint64
+own_statement_run(SPIPlanPtr plan, Datum *values, const char *nulls,
+				  DestReceiver *dest, bool read_only)
 {
 	OwnReceiver receiver = {
 		.pub = {own_receive, own_startup, own_shutdown, own_destroy, DestNone},
@@ -158,12 +158,27 @@ own_statement_execute(SPIPlanPtr plan, Datum *values, const char *nulls,
 		}
 	}
 	options.dest = &receiver.pub;
+	options.read_only = read_only;
 	own_statement_show(plan);
 	result = SPI_execute_plan_extended(plan, &options);
 	if (result < 0)
 		elog(ERROR, "SPI_execute_plan_extended failed: %s",
 			 SPI_result_code_string(result));
 	return SPI_processed;
+}
+
+uint64
+own_statement_execute(SPIPlanPtr plan, Datum *values, const char *nulls,
+					  DestReceiver *dest)
+{
+	return own_statement_run(plan, values, nulls, dest, false);
+}
+
+uint64
+own_statement_read(SPIPlanPtr plan, Datum *values, const char *nulls,
+				   DestReceiver *dest)
+{
+	return own_statement_run(plan, values, nulls, dest, true);
 }
 
 /* ------------------------------------------------------------------------

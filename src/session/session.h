@@ -164,6 +164,10 @@ extern void session_autoflush(Session *session);
 extern uint64 own_statement_execute(SPIPlanPtr plan, Datum *values,
 									const char *nulls, DestReceiver *dest);
 
+/* The same for a query, with the active snapshot as it is. */
+extern uint64 own_statement_read(SPIPlanPtr plan, Datum *values,
+								 const char *nulls, DestReceiver *dest);
+
 /*
  * Who wants to see pg_orm's own statements: started is called before the
  * executor starts, so that it may ask for instrumentation, ended before the

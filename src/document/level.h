@@ -1,0 +1,168 @@
+/*-------------------------------------------------------------------------
+ *
+ * level.h
+ *	  The levels of a selection as they are read: what level.c, level_sql.c
+ *	  and reader.c share, and nobody else sees.
+ *
+ * A level is the root or a relationship of the selection.  Its rows are read
+ * by one statement and rendered as they come, as text with holes for what the
+ * levels below it have; a row knows by number which key of each of those
+ * levels its holes are filled with.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef PG_ORM_DOCUMENT_LEVEL_H
+#define PG_ORM_DOCUMENT_LEVEL_H
+
+#include "document/key_table.h"
+#include "document/reader.h"
+#include "document/render.h"
+#include "document/selection.h"
+#include "query/internal.h"
+
+/* Where the rows of a level come from. */
+typedef enum LevelSource
+{
+	SOURCE_CRITERIA,			/* the root: by filter and so on */
+	SOURCE_KEY,					/* the root: by primary key */
+	SOURCE_ROW,					/* the root: a row value that is given */
+	SOURCE_KEYS,				/* those of the keys that are wanted */
+	SOURCE_ALL					/* all, of which most are wanted */
+} LevelSource;
+
+#define SOURCES (SOURCE_ALL + 1)
+
+/* An output of the level's statement. */
+typedef struct LevelColumn
+{
+	AttrNumber	attnum;			/* a column of the table, */
+	Oid			cast;			/* cast to this type, or InvalidOid */
+	Oid			function;		/* or a function of the row */
+	bool		returns_set;
+	Oid			typid;
+} LevelColumn;
+
+typedef enum StepKind
+{
+	STEP_VALUE,
+	STEP_CHILD,					/* a hole */
+	STEP_ETAG					/* a hole */
+} StepKind;
+
+/* A part of a document's text. */
+typedef struct LevelStep
+{
+	StepKind	kind;
+	const char *prefix;			/* comma and key */
+	int			prefix_length;
+	int			column;			/* STEP_VALUE: output, counted from 0 */
+	Renderer   *renderer;
+	struct Level *child;		/* STEP_CHILD */
+	bool		unnest;
+	const char *null_text;		/* of an unnested child without a row */
+} LevelStep;
+
+/* What the etag is made of. */
+typedef struct LevelCheck
+{
+	int			column;
+	Renderer   *renderer;
+	struct Level *child;		/* or a level below, and then nothing else */
+} LevelCheck;
+
+/* How a child is joined to its parent. */
+typedef struct LevelJoin
+{
+	Oid			typid;			/* that both sides are compared as */
+	Oid			collation;
+	AttrNumber	local;			/* column of the parent */
+	AttrNumber	near;			/* column of the child, or of the link */
+	int			parent_column;	/* output of the parent's statement */
+} LevelJoin;
+
+typedef struct LevelMatch
+{
+	int			key;
+	char	   *row;
+} LevelMatch;
+
+typedef struct Level
+{
+	Reader	   *reader;
+	Selection  *selection;
+	SelectionField *field;		/* NULL for the root */
+	Model	   *model;
+	bool		to_one;
+	bool		digest;			/* an etag is made of its rows */
+	int			number;			/* among the parent's children */
+
+	int			njoin;			/* the first outputs of a child */
+	LevelJoin  *joins;
+	int			ncolumns;		/* the other outputs */
+	LevelColumn *columns;
+	int			nsteps;
+	LevelStep  *steps;
+	int			nholes;
+	int			nchecks;
+	LevelCheck *checks;
+	bool		stable_checks;	/* no setting matters for them */
+	int			nchildren;
+	struct Level **children;
+
+	Composition *compositions[SOURCES]; /* as far as made */
+	List	   *key_values[SOURCES];	/* Value * of the keys in them */
+
+	int		   *lengths;		/* nholes + 1, of the present row's text */
+
+	/* of the present run */
+	KeyTable   *keys;			/* that the parent's rows have */
+	char	  **rows;			/* of the root, or ordered by key */
+	int		   *starts;			/* where in rows a key's begin; nkeys + 1 */
+	LevelMatch *matches;		/* rows as they came */
+	Size		nmatches;
+	Size		allocated;
+} Level;
+
+#define LEVEL_DIGEST_LENGTH 16
+
+/* The parts of a row: key numbers, lengths of text, digest, text. */
+#define LEVEL_ROW_KEYS(level, row) ((int *) (row))
+#define LEVEL_ROW_LENGTHS(level, row) ((int *) (row) + (level)->nchildren)
+#define LEVEL_ROW_DIGEST(level, row) \
+	((char *) (LEVEL_ROW_LENGTHS(level, row) + (level)->nholes + 1))
+#define LEVEL_ROW_TEXT(level, row) \
+	(LEVEL_ROW_DIGEST(level, row) + ((level)->digest ? LEVEL_DIGEST_LENGTH : 0))
+
+struct Reader
+{
+	ReaderRequest request;
+	Level	   *root;
+	MemoryContext context;		/* of the definition */
+	MemoryContext data;			/* of the present run */
+	MemoryContext scratch;		/* of the present row */
+	char	   *chunk;			/* of data, where rows are put */
+	Size		chunk_left;
+	Size		chunk_size;
+	StringInfoData buffer;		/* for rendering */
+	uint64		generation;		/* of the metadata it was made with */
+};
+
+/* ------------------------------------------------------------------------
+ * in level.c
+ * ------------------------------------------------------------------------
+ */
+extern Level *level_create(Reader *reader, Selection *selection,
+						   SelectionField *field, Level *parent, bool digest);
+
+/* ------------------------------------------------------------------------
+ * in level_sql.c
+ * ------------------------------------------------------------------------
+ */
+
+/* The statement of a level; its key values are level->key_values[source]. */
+extern Composition *level_composition(Level *level, LevelSource source);
+
+/* Those outputs of a root that a given row does not have by itself. */
+extern bool level_column_is_plain(LevelColumn *column);
+
+#endif							/* PG_ORM_DOCUMENT_LEVEL_H */
