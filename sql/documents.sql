@@ -134,6 +134,19 @@ CREATE FUNCTION odd_one("Odd ""Näme") RETURNS text STABLE LANGUAGE sql AS $$SEL
 SELECT * FROM orm.find('Odd', '{ odd_one }');
 SELECT orm.row_document(o, '{ odd_one children { id } }') FROM "Odd ""Näme" o;
 
+-- collations that differ
+CREATE TABLE tag (name text COLLATE "C" PRIMARY KEY);
+CREATE TABLE post (id int PRIMARY KEY, tag text COLLATE "POSIX" REFERENCES tag);
+CREATE TABLE post_tag (post int REFERENCES post, tag text COLLATE "POSIX" REFERENCES tag);
+SELECT orm.map('tag'), orm.map('post');
+SELECT orm.relate('post', 'tagged', 'tag', backref => 'posts');
+SELECT orm.relate('post', 'tags', 'tag', secondary => 'post_tag', backref => 'all_posts');
+INSERT INTO tag VALUES ('a'), ('b');
+INSERT INTO post VALUES (1, 'a'), (2, 'b');
+INSERT INTO post_tag VALUES (1, 'a'), (1, 'b'), (1, 'b'), (2, NULL), (NULL, 'a');
+SELECT * FROM orm.find('post', '{ id tagged { name } tags { name } }');
+SELECT * FROM orm.find('tag', '{ posts(limit: 1) { id } all_posts(limit: 1) { id } }');
+
 -- partitions
 CREATE TABLE part (id int PRIMARY KEY, k int) PARTITION BY RANGE (id);
 CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (1) TO (10);

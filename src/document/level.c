@@ -93,16 +93,19 @@ level_join(Level *level, Level *parent, int i)
 	Oid			near_relid = OidIsValid(relationship->secondary) ?
 	relationship->secondary : relationship->target;
 	Oid			near_type;
+	Oid			near_collation;
 	int32		typmod;
 
 	join->local = column.attnum;
 	join->near = OidIsValid(relationship->secondary) ?
 		relationship->secondary_local[i] : relationship->remote_attnums[i];
 	get_atttypetypmodcoll(near_relid, join->near, &near_type, &typmod,
-						  &join->collation);
+						  &near_collation);
 	join->typid = join_type(local_type, near_type);
-	if (!OidIsValid(join->collation))
-		join->collation = get_typcollation(join->typid);
+	join->collation =
+		relationship->direction == RELATIONSHIP_MANY_TO_ONE ? near_collation :
+		TupleDescAttr(parent->model->tupdesc, column.attnum - 1)->attcollation;
+	join->collate = collate_clause(join->collation, near_collation);
 	column.typid = join->typid;
 	if (getBaseType(local_type) != join->typid)
 		column.cast = join->typid;

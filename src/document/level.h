@@ -74,7 +74,8 @@ typedef struct LevelCheck
 typedef struct LevelJoin
 {
 	Oid			typid;			/* that both sides are compared as */
-	Oid			collation;
+	Oid			collation;		/* that of the referenced side */
+	char	   *collate;		/* the clause for the child's column, or "" */
 	AttrNumber	local;			/* column of the parent */
 	AttrNumber	near;			/* column of the child, or of the link */
 	int			parent_column;	/* output of the parent's statement */

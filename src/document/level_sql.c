@@ -218,10 +218,11 @@ append_key_equalities(Composition *composition, Level *level,
 		LevelJoin  *join = &level->joins[i];
 		Oid			type = get_atttype(relid, join->near);
 
-		appendStringInfo(&composition->text, "%s%s.%s %s %s.orm_key_%d",
+		appendStringInfo(&composition->text, "%s%s.%s%s %s %s.orm_key_%d",
 						 i > 0 ? " AND " : "", alias,
 						 quote_identifier(get_attname(relid, join->near, false)),
-						 operator_sql(types_equality_operator(type,
+						 join->collate,
+						 operator_sql(types_equality_required(type,
 															  join->typid)),
 						 keys_alias(composition), i + 1);
 	}
@@ -245,9 +246,10 @@ append_picked(Composition *composition, Level *level, LevelSource source,
 	{
 		Oid			type = get_atttype(relid, join->near);
 
-		appendStringInfo(text, " WHERE %s.%s %s ANY (%s)", alias,
+		appendStringInfo(text, " WHERE %s.%s%s %s ANY (%s)", alias,
 						 quote_identifier(get_attname(relid, join->near, false)),
-						 operator_sql(types_equality_operator(type,
+						 join->collate,
+						 operator_sql(types_equality_required(type,
 															  join->typid)),
 						 key_array(composition, level, 0));
 		return true;
@@ -346,13 +348,20 @@ append_linked(Composition *composition, Level *level, LevelSource source)
 		AttrNumber	attnum = relationship->remote_attnums[i];
 		Oid			type = TupleDescAttr(level->model->tupdesc,
 										 attnum - 1)->atttypid;
-		Oid			link_type = get_atttype(relationship->secondary,
-											relationship->secondary_remote[i]);
+		Oid			collation = TupleDescAttr(level->model->tupdesc,
+											  attnum - 1)->attcollation;
+		Oid			link_type;
+		Oid			link_collation;
+		int32		typmod;
 
-		appendStringInfo(text, "%s%s.%s %s %s.orm_link_%d",
+		get_atttypetypmodcoll(relationship->secondary,
+							  relationship->secondary_remote[i], &link_type,
+							  &typmod, &link_collation);
+		appendStringInfo(text, "%s%s.%s%s %s %s.orm_link_%d",
 						 i > 0 ? " AND " : "", composition->alias,
 						 column_sql(level->model, attnum),
-						 operator_sql(types_equality_operator(type, link_type)),
+						 collate_clause(collation, link_collation),
+						 operator_sql(types_equality_required(type, link_type)),
 						 links_alias(composition), i + 1);
 	}
 }

@@ -118,7 +118,7 @@ equality_of_column(const char *name, Oid type)
  * The two sides of a foreign key may have collations that are not the same,
  * and then it is the referenced one's that counts.
  */
-static char *
+char *
 collate_clause(Oid referenced, Oid referencing)
 {
 	HeapTuple	tuple;

@@ -152,6 +152,9 @@ extern char *composition_text(Composition *composition, List **names,
  */
 extern void compose_filter_by(Composition *composition, Jsonb *filter_by);
 
+/* " COLLATE schema.name" where the two sides differ, or "". */
+extern char *collate_clause(Oid referenced, Oid referencing);
+
 /* Is the value an object that gives exactly the key of the related row? */
 extern bool names_related_key(Relationship *relationship,
 							  const JsonbValue *value);
