@@ -156,7 +156,7 @@ is_member(Model *model, Datum row, Relationship *relationship, Model *target,
 	return true;
 }
 
-static bool
+bool
 rows_have_key(Model *model, List *rows, Datum row)
 {
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));

@@ -38,15 +38,6 @@ typedef struct DocumentParts
 	List	   *relationships;	/* RelationshipValue * */
 } DocumentParts;
 
-/* Foreign-key columns that are known from elsewhere than the document. */
-typedef struct ForeignKeyValues
-{
-	int			n;
-	AttrNumber *attnums;
-	Datum	   *values;
-	bool	   *nulls;
-} ForeignKeyValues;
-
 static Datum graph_resolve(Session *session, Model *target, JsonbValue *value,
 						   const char *name, const ForeignKeyValues *known);
 
@@ -141,8 +132,7 @@ document_parts(Model *model, Jsonb *doc)
  * ------------------------------------------------------------------------
  */
 
-/* Columns of one row as those that reference or are referenced by them. */
-static ForeignKeyValues
+ForeignKeyValues
 foreign_key_values(Model *from, Datum row, const AttrNumber *from_attnums,
 				   Model *to, AttrNumber *to_attnums, int n)
 {
@@ -173,8 +163,7 @@ foreign_key_values(Model *from, Datum row, const AttrNumber *from_attnums,
 	return result;
 }
 
-/* The row with foreign-key columns set; they are added to *given. */
-static Datum
+Datum
 row_with_foreign_key(Model *model, Datum row, const ForeignKeyValues *known,
 					 Bitmapset **given)
 {
@@ -490,13 +479,9 @@ document_value(Jsonb *doc, Form_pg_attribute column)
 	return findJsonbValueFromContainer(&doc->root, JB_FOBJECT, &name);
 }
 
-/*
- * The key that a document has, or NULL if a part is missing or null; with it,
- * the document as a row.  The owner's part of a member's key may be left out.
- */
-static Datum *
-document_key(Model *model, Jsonb *doc, const ForeignKeyValues *known,
-			 Datum *row)
+Datum *
+graph_document_key(Model *model, Jsonb *doc, const ForeignKeyValues *known,
+				   Datum *row)
 {
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 	Bitmapset  *given = NULL;
@@ -521,9 +506,8 @@ document_key(Model *model, Jsonb *doc, const ForeignKeyValues *known,
 		NULL;
 }
 
-/* The object of that key, from the session or from the table, or NULL. */
-static Object *
-existing_object(Session *session, Model *model, const Datum *key)
+Object *
+graph_existing(Session *session, Model *model, const Datum *key)
 {
 	Object	   *object = session_find(session, model, key);
 
@@ -562,8 +546,8 @@ is_reference(Model *model, DocumentParts *parts)
 }
 
 /* A version that what is merged names must be the one that was loaded. */
-static void
-check_merged_version(Model *model, Object *object, Datum row)
+void
+graph_check_version(Model *model, Object *object, Datum row)
 {
 	bool		isnull;
 
@@ -599,19 +583,19 @@ merge_parts(Session *session, Model *model, DocumentParts *parts,
 			const ForeignKeyValues *known, bool must_exist)
 {
 	Datum		key_row;
-	Datum	   *key = document_key(model, parts->columns, known, &key_row);
+	Datum	   *key = graph_document_key(model, parts->columns, known, &key_row);
 	Object	   *object;
 
 	if (key == NULL)
 		return add_parts(session, model, parts, known);
-	object = existing_object(session, model, key);
+	object = graph_existing(session, model, key);
 	if (object == NULL)
 	{
 		if (must_exist)
 			report_no_reference(model, key);
 		return add_parts(session, model, parts, known);
 	}
-	check_merged_version(model, object, key_row);
+	graph_check_version(model, object, key_row);
 	return set_parts(session, model, row_of_key(model, key), parts, known);
 }
 
@@ -635,7 +619,7 @@ graph_merge_row(Session *session, Model *model, Datum row)
 	HeapTuple	merged;
 
 	if (model_key_of_row(model, DatumGetHeapTupleHeader(row), key))
-		object = existing_object(session, model, key);
+		object = graph_existing(session, model, key);
 	if (object == NULL)
 	{
 		columns = row_columns_given(model, row);
@@ -644,7 +628,7 @@ graph_merge_row(Session *session, Model *model, Datum row)
 		return row_from_tuple(model, object_current_row(object));
 	}
 	require_not_deleted(model, object);
-	check_merged_version(model, object, row);
+	graph_check_version(model, object, row);
 	columns = row_updatable_columns(model);
 	merged = row_overlay(model, object_current_row(object), row_to_tuple(row),
 						 columns);

@@ -22,6 +22,41 @@
  * ------------------------------------------------------------------------
  */
 
+/* Foreign-key columns that are known from elsewhere than the document. */
+typedef struct ForeignKeyValues
+{
+	int			n;
+	AttrNumber *attnums;
+	Datum	   *values;
+	bool	   *nulls;
+} ForeignKeyValues;
+
+/* Columns of one row as those that reference or are referenced by them. */
+extern ForeignKeyValues foreign_key_values(Model *from, Datum row,
+										   const AttrNumber *from_attnums,
+										   Model *to, AttrNumber *to_attnums,
+										   int n);
+
+/* The row with foreign-key columns set; they are added to *given. */
+extern Datum row_with_foreign_key(Model *model, Datum row,
+								  const ForeignKeyValues *known,
+								  Bitmapset **given);
+
+/*
+ * The key that a document of columns has, or NULL if a part is missing or
+ * null; with it, the document as a row.  The owner's part of a member's key
+ * may be left out.
+ */
+extern Datum *graph_document_key(Model *model, Jsonb *doc,
+								 const ForeignKeyValues *known, Datum *row);
+
+/* The object of that key, from the session or from the table, or NULL. */
+extern Object *graph_existing(Session *session, Model *model,
+							  const Datum *key);
+
+/* 40001 if the row names another version than the object's. */
+extern void graph_check_version(Model *model, Object *object, Datum row);
+
 /* Adds an object and all that its document has in it; returns its row. */
 extern Datum graph_add(Session *session, Model *model, Jsonb *doc);
 
@@ -44,6 +79,9 @@ extern Datum graph_merge(Session *session, Model *model, Jsonb *doc);
  */
 extern List *collection_members(Session *session, Model *model, Datum row,
 								Relationship *relationship, bool load);
+
+/* Is there a row of that key in the list? */
+extern bool rows_have_key(Model *model, List *rows, Datum row);
 
 /* Takes an object from its owner; an orphan is deleted by the flush. */
 extern void member_release(Relationship *relationship, Model *target,
