@@ -155,16 +155,35 @@ is_relationship(Model *model, const char *name)
 }
 
 static void
+report_generated(Model *model, Form_pg_attribute attribute)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_GENERATED_ALWAYS),
+			 errmsg("column \"%s\" of %s is generated and cannot be given",
+					NameStr(attribute->attname), model->class_name)));
+}
+
+static void
 require_plain_column(Model *model, AttrNumber attnum)
 {
 	Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, attnum - 1);
 
-	if (attribute->attgenerated != '\0' ||
-		attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS)
-		ereport(ERROR,
-				(errcode(ERRCODE_GENERATED_ALWAYS),
-				 errmsg("column \"%s\" of %s is generated and cannot be given",
-						NameStr(attribute->attname), model->class_name)));
+	if (attribute->attgenerated != '\0')
+		report_generated(model, attribute);
+}
+
+/* A new row cannot be given what is GENERATED ALWAYS AS IDENTITY. */
+void
+row_require_insertable(Model *model, Bitmapset *given)
+{
+	for (int i = 0; i < model->tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
+
+		if (attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS &&
+			bms_is_member(column_member(i + 1), given))
+			report_generated(model, attribute);
+	}
 }
 
 /* Adds the columns that a document names; what is no column is an error. */
