@@ -72,7 +72,10 @@ PARTS = \
 	document/level \
 	document/level_sql \
 	document/reader \
-	document/reading
+	document/reading \
+	document/lock \
+	document/saving \
+	document/view
 
 # The regression tests, one per chapter of the manual, in order; what has not
 # been written yet is left out.
