@@ -103,6 +103,7 @@ REGRESS_TESTS = \
 	explain \
 	selection \
 	documents \
+	orm_views \
 	engines \
 	tutorial \
 	errors
@@ -113,7 +114,8 @@ ISOLATION_TESTS = \
 	sessions \
 	scoped_sessions \
 	bulk \
-	engines
+	engines \
+	documents
 
 EXTENSION = pg_orm pg_orm_tutorial
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_orm.control)
