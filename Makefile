@@ -55,6 +55,7 @@ PARTS = \
 	session/graph \
 	session/objects \
 	query/fragment \
+	query/operators \
 	query/filter_by \
 	query/criteria \
 	query/params \

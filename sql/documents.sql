@@ -50,6 +50,51 @@ SELECT * FROM orm.find('Person', '{ name }', '(person.hobby).caption = $1', para
 SELECT count(*) FROM orm.find('Person', '{ name }', 'false');
 SELECT f->>'name' AS name FROM orm.find('Person', '{ name }') f ORDER BY 1 DESC;
 
+-- criteria with operators, and through relationships
+SELECT (SELECT string_agg(d->>'nid', ',') FROM orm.find('Person', '{ nid }', filter_by => f::jsonb) d) AS found, f FROM (VALUES
+	(1, '{"nid": {"ge": 2}}'), (2, '{"nid": {"gt": 1, "lt": 3}}'), (3, '{"nid": {"le": 1}}'),
+	(4, '{"nid": {"eq": 3}}'), (5, '{"nid": {"ne": 3}}'), (6, '{"nid": {"in": [1, 3]}}'),
+	(7, '{"nid": {"not_in": [1, 3, null]}}'), (8, '{"nid": {"between": [2, 3]}}'),
+	(9, '{"hobby_id": {"is_null": true}}'), (10, '{"hobby_id": {"is_null": false}}'),
+	(11, '{"hobby_id": {"eq": null}}'), (12, '{"hobby_id": {"ne": null}}'), (13, '{"hobby_id": {"ne": 1}}'),
+	(14, '{"name": {"like": "%e%"}}'), (15, '{"name": {"ilike": "L%"}}'),
+	(16, '{"or": [{"nid": 1}, {"name": "alex", "nid": 3}]}'), (17, '{"and": [{"nid": {"gt": 1}}, {"name": "egon"}]}'),
+	(18, '{"not": {"nid": 1}}'), (19, '{"not": {"hobby": {"caption": {"like": "篮%"}}}}'),
+	(20, '{"hobby": {"or": [{"id": 1}, {"id": 2}]}}'), (21, '{"hobby": {"pers": {"some": {"name": {"like": "e%"}}}}}'),
+	(22, '{"or": []}'), (23, '{"nid": {"in": []}}'), (24, '{"nid": {"not_in": []}}')) v(n, f) ORDER BY n;
+SELECT (SELECT string_agg(d->>'id', ',') FROM orm.find('Hobby', '{ id }', filter_by => f::jsonb) d) AS found, f FROM (VALUES
+	(1, '{"pers": {"some": {}}}'), (2, '{"pers": {"none": {"name": "LQZ"}}}'),
+	(3, '{"pers": {"every": {"name": {"like": "e%"}}}}'), (4, '{"pers": {"none": {}}}'),
+	(5, '{"pers": {"some": {"nid": 1}, "none": {"nid": 2}}}'), (6, '{"not": {"pers": {"name": "egon"}}}'),
+	(7, '{"pers": {"name": {"ne": "egon"}}}'), (8, '{"not": {"not": {"id": 1}}}')) v(n, f) ORDER BY n;
+SELECT (SELECT string_agg(d->>'name', ',') FROM orm.find('Girl', '{ name }', filter_by => f::jsonb) d) AS found, f FROM (VALUES
+	(1, '{"boys": {"every": {"hostname": "b1"}}}'), (2, '{"boys": {"none": {"hostname": {"ge": "b"}}}}')) v(n, f)
+	ORDER BY n;
+-- what every says of a NULL
+UPDATE person SET name = NULL WHERE nid = 2;
+SELECT orm.find('Hobby', '{ id }', filter_by => '{"pers": {"every": {"name": {"like": "e%"}}}}');
+UPDATE person SET name = 'egon' WHERE nid = 2;
+CREATE FUNCTION wrong(class text, filter_by jsonb) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	hint text;
+BEGIN
+	PERFORM orm.find(class, '{ id: "' || CASE class WHEN 'Person' THEN 'nid' ELSE 'id' END || '" }', filter_by => filter_by);
+	RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+	RETURN SQLSTATE || ' ' || SQLERRM || COALESCE(' ' || NULLIF(hint, ''), '');
+END $$;
+SELECT f, wrong(c, f::jsonb) FROM (VALUES ('Person', '{"nid": {}}'), ('Person', '{"nid": {"gte": 1}}'),
+	('Person', '{"nid": {"whatever": 1}}'), ('Person', '{"nid": {"lt": null}}'), ('Person', '{"nid": {"lt": "x"}}'),
+	('Person', '{"nid": {"lt": [1]}}'), ('Person', '{"nid": {"between": [1]}}'), ('Person', '{"nid": {"between": 1}}'),
+	('Person', '{"nid": {"in": 1}}'), ('Person', '{"nid": {"not_in": 1}}'), ('Person', '{"nid": {"like": "x"}}'),
+	('Person', '{"name": {"like": 1}}'), ('Person', '{"nid": {"is_null": 1}}'), ('Person', '{"or": {}}'),
+	('Person', '{"or": [1]}'), ('Person', '{"or": [{}]}'), ('Person', '{"not": []}'), ('Person', '{"not": {}}'),
+	('Person', '{"hobby": {"some": {"id": 1}}}'), ('Hobby', '{"pers": {"every": {}}}'), ('Hobby', '{"pers": {"some": 1}}'),
+	('Hobby', '{"pers": {"some": {"nid": 1}, "nid": 1}}')) v(c, f);
+-- an object is no value for calls that may get values from anywhere
+SELECT orm.query(NULL::person, filter_by => '{"nid": {"ne": 1}}');
+
 -- objects that are not there
 \set VERBOSITY sqlstate
 SELECT orm.document(NULL::person, '{ name }');

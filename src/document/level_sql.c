@@ -612,6 +612,7 @@ level_composition(Level *level, LevelSource source)
 												  level->reader->request.params);
 
 	level->key_values[source] = NIL;
+	composition->operators = true;
 	/* planning anew for each set of keys would cost more than reading them */
 	composition->generic_plan = source != SOURCE_CRITERIA;
 	switch (source)

@@ -6,6 +6,11 @@
  * A value means equality by the column's own default btree operator, null
  * means IS NULL, and an array means IN.  Under a relationship stands an
  * object with criteria of the related row (or null, or an array of such).
+ *
+ * Where the call has operators (those of documents do), an object under a
+ * column has them by name, one under a collection may say "some", "every" or
+ * "none", and "and", "or" and "not" take objects of criteria.  Elsewhere a
+ * value is never more than a value, whoever it comes from.
  * All values become parameters and all names are quoted, so that filter_by is
  * safe with input from anywhere.
  *
@@ -23,6 +28,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -35,7 +41,16 @@ typedef struct Scope
 {
 	Model	   *model;
 	const char *alias;
+	bool		negated;		/* criteria of related rows must not be NULL */
 } Scope;
+
+/* How many of the related rows meet the criteria. */
+typedef enum Quantifier
+{
+	QUANTIFIER_SOME,
+	QUANTIFIER_EVERY,
+	QUANTIFIER_NONE
+} Quantifier;
 
 static void append_object(Composition *composition, Scope scope,
 						  JsonbContainer *object);
@@ -177,8 +192,8 @@ append_in_by_element(Composition *composition, const char *column,
 }
 
 static void
-append_column(Composition *composition, Scope scope, AttrNumber attnum,
-			  const char *name, JsonbValue *value)
+append_plain_column(Composition *composition, Scope scope, AttrNumber attnum,
+					const char *name, JsonbValue *value)
 {
 	char	   *column = qualified_column(scope, attnum);
 	Oid			type = getBaseType(model_column(scope.model, attnum)->atttypid);
@@ -209,6 +224,60 @@ append_column(Composition *composition, Scope scope, AttrNumber attnum,
 		append_in_by_element(composition, column, operator, type, name, array);
 }
 
+/* {"ge": 18, "lt": 65} */
+static void
+append_operators(Composition *composition, Scope scope, AttrNumber attnum,
+				 const char *name, JsonbContainer *object)
+{
+	Oid			type = getBaseType(model_column(scope.model, attnum)->atttypid);
+	JsonbIterator *iterator = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	char	   *operator = NULL;
+	bool		first = true;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			operator = json_key(&value);
+		if (token != WJB_VALUE)
+			continue;
+		if (!first)
+			appendStringInfoString(&composition->text, " AND ");
+		first = false;
+		if (operator_is_plain(operator, name, &value))
+			append_plain_column(composition, scope, attnum, name, &value);
+		else
+			compose_operator(composition, qualified_column(scope, attnum),
+							 type, name, operator, &value);
+	}
+	if (first)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("criteria of column \"%s\" are empty", name),
+				 errhint("null stands for IS NULL.")));
+}
+
+/* Is an object a value of the type? */
+static bool
+type_takes_objects(Oid type)
+{
+	return type == JSONOID || type == JSONBOID || type_is_rowtype(type);
+}
+
+static void
+append_column(Composition *composition, Scope scope, AttrNumber attnum,
+			  const char *name, JsonbValue *value)
+{
+	Oid			type = getBaseType(model_column(scope.model, attnum)->atttypid);
+	JsonbContainer *object = object_in(value);
+
+	if (object != NULL && composition->operators && !type_takes_objects(type))
+		append_operators(composition, scope, attnum, name, object);
+	else
+		append_plain_column(composition, scope, attnum, name, value);
+}
+
 /* ------------------------------------------------------------------------
  * relationships
  * ------------------------------------------------------------------------
@@ -216,7 +285,7 @@ append_column(Composition *composition, Scope scope, AttrNumber attnum,
 static Scope
 scope_open(Composition *composition, Model *model)
 {
-	Scope		scope = {model, NULL};
+	Scope		scope = {.model = model};
 
 	do
 		scope.alias = psprintf("orm_%d", ++composition->naliases);
@@ -327,18 +396,24 @@ related_operand(Relationship *relationship, Operand *local, Scope target,
 }
 
 /*
- * "There is a related row", with the criteria of object, which may be NULL.
+ * "There is a related row", with the criteria of object, which may be NULL;
+ * or that none is so, or none is otherwise.
  */
 static void
 append_related(Composition *composition, Scope scope,
-			   Relationship *relationship, JsonbContainer *object)
+			   Relationship *relationship, JsonbContainer *object,
+			   Quantifier quantifier)
 {
 	StringInfo	own = &composition->text;
 	Scope		target = scope_open(composition,
 									model_by_relid(relationship->target, false));
 	const char *secondary = OidIsValid(relationship->secondary)
 		? scope_open(composition, NULL).alias : NULL;
-	bool		in = relationship->nlocal == 1 && object != NULL;
+	bool		in = relationship->nlocal == 1 && object != NULL &&
+	quantifier == QUANTIFIER_SOME && !scope.negated;
+
+	if (quantifier != QUANTIFIER_SOME)
+		appendStringInfoString(own, "NOT ");
 
 	for (int i = 0; i < relationship->nlocal; i++)
 	{
@@ -362,7 +437,11 @@ append_related(Composition *composition, Scope scope,
 	if (object != NULL)
 	{
 		appendStringInfoString(own, in ? " WHERE " : " AND ");
+		if (quantifier == QUANTIFIER_EVERY)
+			appendStringInfoChar(own, '(');
 		append_object(composition, target, object);
+		if (quantifier == QUANTIFIER_EVERY)
+			appendStringInfoString(own, ") IS NOT TRUE");
 	}
 	appendStringInfoChar(own, ')');
 }
@@ -414,8 +493,8 @@ append_no_related(Composition *composition, Scope scope,
 {
 	if (relationship->direction != RELATIONSHIP_MANY_TO_ONE)
 	{
-		appendStringInfoString(&composition->text, "NOT ");
-		append_related(composition, scope, relationship, NULL);
+		append_related(composition, scope, relationship, NULL,
+					   QUANTIFIER_NONE);
 		return;
 	}
 	for (int i = 0; i < relationship->nlocal; i++)
@@ -423,6 +502,63 @@ append_no_related(Composition *composition, Scope scope,
 						 i == 0 ? "(" : " OR ",
 						 qualified_column(scope, relationship->local_attnums[i]));
 	appendStringInfoChar(&composition->text, ')');
+}
+
+/* Does the object say of how many rows, and not what they are like? */
+static bool
+has_quantifiers(Relationship *relationship, JsonbContainer *object)
+{
+	static const char *const names[] = {"some", "every", "none"};
+	Model	   *target = model_by_relid(relationship->target, false);
+	uint32		found = 0;
+
+	if (relationship->direction == RELATIONSHIP_MANY_TO_ONE ||
+		!relationship->uselist)
+		return false;
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		JsonbValue	value;
+
+		if (json_get(object, names[i], &value) &&
+			model_attnum(target, names[i], true) == InvalidAttrNumber &&
+			model_relationship(target, names[i], true) == NULL)
+			found++;
+	}
+	return found == JsonContainerSize(object);
+}
+
+static void
+append_quantified(Composition *composition, Scope scope,
+				  Relationship *relationship, JsonbContainer *object)
+{
+	static const char *const names[] = {
+		[QUANTIFIER_SOME] = "some",
+		[QUANTIFIER_EVERY] = "every",
+		[QUANTIFIER_NONE] = "none"
+	};
+	bool		first = true;
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		JsonbValue	value;
+		JsonbContainer *criteria;
+
+		if (!json_get(object, names[i], &value))
+			continue;
+		criteria = object_in(&value);
+		if (criteria == NULL ||
+			(i == QUANTIFIER_EVERY && JsonContainerSize(criteria) == 0))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("\"%s\" of relationship \"%s\" takes criteria of the related rows",
+							names[i], relationship->name)));
+		if (JsonContainerSize(criteria) == 0)
+			criteria = NULL;
+		if (!first)
+			appendStringInfoString(&composition->text, " AND ");
+		first = false;
+		append_related(composition, scope, relationship, criteria, i);
+	}
 }
 
 static void
@@ -441,10 +577,14 @@ append_relationship(Composition *composition, Scope scope,
 				 errmsg("criteria of relationship \"%s\" are empty",
 						relationship->name),
 				 errhint("null stands for no related row.")));
+	else if (object != NULL && composition->operators &&
+			 has_quantifiers(relationship, object))
+		append_quantified(composition, scope, relationship, object);
 	else if (names_related_key(relationship, value))
 		append_related_key(composition, scope, relationship, object);
 	else if (object != NULL)
-		append_related(composition, scope, relationship, object);
+		append_related(composition, scope, relationship, object,
+					   QUANTIFIER_SOME);
 	else if (array != NULL)
 	{
 		appendStringInfoString(&composition->text, n == 0 ? "false" : "(");
@@ -474,6 +614,85 @@ append_relationship(Composition *composition, Scope scope,
  * ------------------------------------------------------------------------
  */
 static void
+wrong_logic(const char *name, const char *wanted)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" in filter_by takes %s", name, wanted)));
+}
+
+static JsonbContainer *
+required_criteria(const char *name, JsonbValue *value, const char *wanted)
+{
+	JsonbContainer *object = object_in(value);
+
+	if (object == NULL || JsonContainerSize(object) == 0)
+		wrong_logic(name, wanted);
+	return object;
+}
+
+static void
+append_not(Composition *composition, Scope scope, JsonbValue *value)
+{
+	JsonbContainer *object = required_criteria("not", value,
+											   "an object of criteria");
+
+	scope.negated = true;
+	appendStringInfoString(&composition->text, "NOT (");
+	append_object(composition, scope, object);
+	appendStringInfoChar(&composition->text, ')');
+}
+
+/* An array of alternatives, or of what all has to be true. */
+static void
+append_and_or(Composition *composition, Scope scope, const char *name,
+			  JsonbValue *value)
+{
+	static const char wanted[] = "an array of objects of criteria";
+	JsonbContainer *array = list_in(value);
+	uint32		n;
+
+	if (array == NULL)
+		wrong_logic(name, wanted);
+	n = JsonContainerSize(array);
+	if (n == 0)
+		appendStringInfoString(&composition->text,
+							   strcmp(name, "or") == 0 ? "false" : "true");
+	for (uint32 i = 0; i < n; i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(array, i);
+
+		appendStringInfoString(&composition->text, i == 0 ? "((" :
+							   strcmp(name, "or") == 0 ? ") OR (" : ") AND (");
+		append_object(composition, scope,
+					  required_criteria(name, element, wanted));
+	}
+	if (n > 0)
+		appendStringInfoString(&composition->text, "))");
+}
+
+/* What a key of the object stands for. */
+static void
+append_member(Composition *composition, Scope scope, const char *name,
+			  JsonbValue *value)
+{
+	AttrNumber	attnum = model_attnum(scope.model, name, true);
+	Relationship *relationship = model_relationship(scope.model, name, true);
+
+	if (attnum != InvalidAttrNumber)
+		append_column(composition, scope, attnum, name, value);
+	else if (relationship != NULL)
+		append_relationship(composition, scope, relationship, value);
+	else if (composition->operators && strcmp(name, "not") == 0)
+		append_not(composition, scope, value);
+	else if (composition->operators &&
+			 (strcmp(name, "and") == 0 || strcmp(name, "or") == 0))
+		append_and_or(composition, scope, name, value);
+	else
+		(void) model_attnum(scope.model, name, false);
+}
+
+static void
 append_object(Composition *composition, Scope scope, JsonbContainer *object)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(object);
@@ -482,25 +701,17 @@ append_object(Composition *composition, Scope scope, JsonbContainer *object)
 	char	   *name = NULL;
 	bool		first = true;
 
+	check_stack_depth();
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
 			name = json_key(&value);
 		else if (token == WJB_VALUE)
 		{
-			AttrNumber	attnum = model_attnum(scope.model, name, true);
-			Relationship *relationship = attnum != InvalidAttrNumber ? NULL :
-			model_relationship(scope.model, name, true);
-
 			if (!first)
 				appendStringInfoString(&composition->text, " AND ");
 			first = false;
-			if (relationship != NULL)
-				append_relationship(composition, scope, relationship, &value);
-			else
-				append_column(composition, scope,
-							  model_attnum(scope.model, name, false),
-							  name, &value);
+			append_member(composition, scope, name, &value);
 		}
 	}
 }
@@ -508,7 +719,7 @@ append_object(Composition *composition, Scope scope, JsonbContainer *object)
 void
 compose_filter_by(Composition *composition, Jsonb *filter_by)
 {
-	Scope		scope = {composition->model, composition->alias};
+	Scope		scope = {composition->model, composition->alias, false};
 
 	if (!JB_ROOT_IS_OBJECT(filter_by))
 		ereport(ERROR,

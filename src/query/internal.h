@@ -62,6 +62,7 @@ typedef struct Composition
 	List	   *fragments;		/* Fragment */
 	List	   *values;			/* Value */
 	int			naliases;
+	bool		operators;		/* filter_by may have operators by name */
 	bool		generic_plan;	/* values do not matter for the plan */
 } Composition;
 
@@ -162,6 +163,23 @@ extern bool names_related_key(Relationship *relationship,
 /* The value under a key of an object; false if it is not there. */
 extern bool json_get(JsonbContainer *object, const char *key,
 					 JsonbValue *value);
+
+/* ------------------------------------------------------------------------
+ * in operators.c: comparisons by name
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * Does the operator mean what the value by itself would mean ("eq", "in")?
+ * An unknown one is 42703.
+ */
+extern bool operator_is_plain(const char *operator, const char *column,
+							  const JsonbValue *value);
+
+/* Another operator's comparison; type is the column's base type. */
+extern void compose_operator(Composition *composition, const char *column,
+							 Oid type, const char *name,
+							 const char *operator, const JsonbValue *value);
 
 /* ------------------------------------------------------------------------
  * in kept.c: kept statements
