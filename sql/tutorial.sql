@@ -40,7 +40,7 @@ SELECT class, name, target, direction, uselist, secondary, reverse, extension
 \d app.boy
 SELECT p.oid::regprocedure, prorettype::regtype, proretset,
 		pg_get_userbyid(proowner) AS owner
-	FROM pg_proc p WHERE pronamespace = 'app'::regnamespace ORDER BY 1::text;
+	FROM pg_proc p WHERE pronamespace = 'app'::regnamespace ORDER BY p.oid::regprocedure::text COLLATE "C";
 
 -- create_all and drop_all leave the extension's tables alone
 SELECT orm.create_all('app');

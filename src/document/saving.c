@@ -591,7 +591,7 @@ insert_object(SaveContext *context, Selection *selection,
 	require_allowed(context, selection, ALLOW_INSERT, "insert");
 	row = row_from_document(model, (Datum) 0,
 							JsonbPGetDatum(parts->columns), &given);
-	row_require_insertable(model, given);
+	row_require_settable(model, given);
 	row = save_targets(context, model, parts->relationships, false, row,
 					   &given);
 	if (known != NULL)

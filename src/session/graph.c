@@ -392,7 +392,7 @@ add_parts(Session *session, Model *model, DocumentParts *parts,
 										&given);
 	Object	   *object;
 
-	row_require_insertable(model, given);
+	row_require_settable(model, given);
 	row = set_to_one(session, model, parts->relationships, row, &given);
 	if (known != NULL)
 		row = row_with_foreign_key(model, row, known, &given);

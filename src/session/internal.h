@@ -347,7 +347,7 @@ extern Datum row_with_defaults(Model *model, Datum row, Bitmapset **given);
 extern void row_xact_end(void);
 
 /* 428C9 if an identity column that is always generated is among those. */
-extern void row_require_insertable(Model *model, Bitmapset *given);
+extern void row_require_settable(Model *model, Bitmapset *given);
 
 /* The columns that a row passed to orm.add gives: those not NULL. */
 extern Bitmapset *row_columns_given(Model *model, Datum row);

@@ -172,9 +172,9 @@ require_plain_column(Model *model, AttrNumber attnum)
 		report_generated(model, attribute);
 }
 
-/* A new row cannot be given what is GENERATED ALWAYS AS IDENTITY. */
+/* Nobody can set what is GENERATED ALWAYS AS IDENTITY. */
 void
-row_require_insertable(Model *model, Bitmapset *given)
+row_require_settable(Model *model, Bitmapset *given)
 {
 	for (int i = 0; i < model->tupdesc->natts; i++)
 	{

@@ -330,6 +330,7 @@ session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
 	columns = row_difference(model, current, tuple, columns);
 	if (bms_is_empty(columns))
 		return;
+	row_require_settable(model, columns);
 	if (object->top->state == OBJECT_PENDING)
 	{
 		access_require(model, ACL_INSERT, columns);
