@@ -1205,6 +1205,15 @@ SELECT * FROM orm.get(NULL::rekey, '1');
 COMMIT;
 -- with changes pending, which no autoflush has written
 BEGIN;
+SELECT * FROM orm.get(NULL::rekey, '1');
+SELECT orm.expunge_all();
+SAVEPOINT s;
+SET LOCAL orm.autoflush = off;
+ALTER TABLE rekey ADD other text DEFAULT 'x';
+SELECT * FROM orm.add(NULL::rekey, '{"id": "2", "name": "second"}');
+ALTER TABLE rekey DROP other;
+SELECT orm.flush();
+ROLLBACK TO s;
 SET LOCAL orm.autoflush = off;
 SELECT orm.set(orm.get(NULL::rekey, '1'), '{"name": "two"}');
 ALTER TABLE rekey ADD more int DEFAULT 3;

@@ -374,11 +374,11 @@ session_invalidate_visit(Session *session, void *arg)
 	identity_map_invalidate(session, *(Oid *) arg);
 }
 
+/* Also with no objects at all: what is kept per model outlives them. */
 static void
 sessions_invalidate(Oid relid)
 {
-	if (sessions_object_count > 0)
-		sessions_each(session_invalidate_visit, &relid);
+	sessions_each(session_invalidate_visit, &relid);
 }
 
 /* ------------------------------------------------------------------------
