@@ -75,6 +75,7 @@ PARTS = \
 	document/reader \
 	document/reading \
 	document/lock \
+	document/parts \
 	document/saving \
 	document/view
 

@@ -1,0 +1,193 @@
+/*-------------------------------------------------------------------------
+ *
+ * parts.c
+ *	  Taking a document apart by its selection: the columns of one object, and
+ *	  the values of its relationships.
+ *
+ * Keys of the document are translated to names of columns; what the selection
+ * computes or merges from other objects goes where it belongs.  Everything is
+ * allocated in the current context.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "document/parts.h"
+#include "session/graph.h"
+
+static void
+report_unknown_key(Selection *selection, const char *key)
+{
+	const char *nearest = nearest_name(key, selection_keys(selection));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("the selection of %s has no field \"%s\"",
+					selection->model->class_name, key),
+			 nearest ? errhint("Perhaps you meant \"%s\".", nearest) : 0));
+}
+
+/* The field that is merged into its parent and has the key, or NULL. */
+static SelectionField *
+unnested_field(Selection *selection, const char *key)
+{
+	ListCell   *cell;
+
+	foreach(cell, selection->fields)
+	{
+		SelectionField *field = lfirst(cell);
+
+		if (field->unnest && field->child != NULL &&
+			(selection_field(field->child, key) != NULL ||
+			 unnested_field(field->child, key) != NULL))
+			return field;
+	}
+	return NULL;
+}
+
+static void
+push_key_value(JsonbParseState **state, const char *key, JsonbValue *value)
+{
+	JsonbValue	name = {.type = jbvString};
+
+	name.val.string.val = pstrdup(key);
+	name.val.string.len = strlen(key);
+	(void) pushJsonbValue(state, WJB_KEY, &name);
+	(void) pushJsonbValue(state, WJB_VALUE, value);
+}
+
+/* The document of an unnested relationship: its keys of the parent's. */
+static Jsonb *
+unnested_document(Selection *selection, SelectionField *field, Jsonb *doc)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&doc->root);
+	JsonbParseState *state = NULL;
+	JsonbValue	key,
+				value;
+
+	(void) JsonbIteratorNext(&iterator, &value, true);
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	{
+		char	   *name = pnstrdup(key.val.string.val, key.val.string.len);
+
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		if (selection_field(selection, name) == NULL &&
+			unnested_field(selection, name) == field)
+			push_key_value(&state, name, &value);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+static char *
+etag_value(JsonbValue *value)
+{
+	if (value->type == jbvNull)
+		return NULL;
+	if (value->type != jbvString || value->val.string.len != 32)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be the etag of a document, a string of 32 characters",
+						ETAG_FIELD)));
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+static void
+add_relationship(SavedDocument *parts, SelectionField *field,
+				 const JsonbValue *value)
+{
+	SavedRelationship *entry = palloc(sizeof(SavedRelationship));
+
+	entry->field = field;
+	entry->value = *value;
+	parts->relationships = lappend(parts->relationships, entry);
+}
+
+/* The key column of that name, which a document may have in any case. */
+static bool
+is_key_column(Model *model, const char *name)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		if (strcmp(NameStr(TupleDescAttr(model->tupdesc,
+										 model->keys[i].attnum - 1)->attname),
+				   name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Puts one key of the document where it belongs. */
+static void
+take_key(Selection *selection, SavedDocument *parts, JsonbParseState **state,
+		 const char *key, JsonbValue *value)
+{
+	SelectionField *field = selection_field(selection, key);
+
+	if (field == NULL && strcmp(key, ETAG_FIELD) == 0)
+		parts->etag = etag_value(value);
+	else if (field == NULL && is_key_column(selection->model, key))
+		push_key_value(state, key, value);
+	else if (field == NULL || field->hidden)
+	{
+		if (unnested_field(selection, key) == NULL)
+			report_unknown_key(selection, key);
+	}
+	else if (field->kind == FIELD_ETAG)
+		parts->etag = etag_value(value);
+	else if (field->kind == FIELD_RELATIONSHIP)
+		add_relationship(parts, field, value);
+	else if (field->kind == FIELD_COLUMN &&
+			 TupleDescAttr(selection->model->tupdesc,
+						   field->attnum - 1)->attgenerated == '\0')
+		push_key_value(state, field->name, value);
+	/* what is computed is not written */
+}
+
+static void
+add_unnested(Selection *selection, SavedDocument *parts, Jsonb *doc)
+{
+	ListCell   *cell;
+
+	foreach(cell, selection->fields)
+	{
+		SelectionField *field = lfirst(cell);
+		JsonbValue	value = {.type = jbvBinary};
+		Jsonb	   *child;
+
+		if (!field->unnest)
+			continue;
+		child = unnested_document(selection, field, doc);
+		if (JsonContainerSize(&child->root) == 0)
+			continue;
+		value.val.binary.data = &child->root;
+		value.val.binary.len = VARSIZE(child) - VARHDRSZ;
+		add_relationship(parts, field, &value);
+	}
+}
+
+SavedDocument
+document_take_apart(Selection *selection, Jsonb *doc)
+{
+	SavedDocument parts = {0};
+	JsonbIterator *iterator;
+	JsonbParseState *state = NULL;
+	JsonbValue	key,
+				value;
+
+	require_object_document(selection->model, doc);
+	iterator = JsonbIteratorInit(&doc->root);
+	(void) JsonbIteratorNext(&iterator, &value, true);
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	{
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		take_key(selection, &parts, &state,
+				 pnstrdup(key.val.string.val, key.val.string.len), &value);
+	}
+	parts.columns = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT,
+													 NULL));
+	add_unnested(selection, &parts, doc);
+	return parts;
+}
