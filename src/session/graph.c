@@ -398,6 +398,8 @@ add_parts(Session *session, Model *model, DocumentParts *parts,
 		row = row_with_foreign_key(model, row, known, &given);
 	row = row_with_defaults(model, row, &given);
 	object = session_add(session, model, row, given);
+	if (object->top->state != OBJECT_PENDING)	/* it takes the row of one deleted */
+		row = row_from_tuple(model, object_current_row(object));
 	if (parts->relationships == NIL)
 		return row;
 	for (int i = 0; i < model->nrelationships; i++)
@@ -610,7 +612,10 @@ graph_merge(Session *session, Model *model, Jsonb *doc)
 	return merge_parts(session, model, &parts, NULL, false);
 }
 
-/* A row is merged whole: it gives all columns, NULLs too. */
+/*
+ * A row is merged whole: it gives all columns, NULLs too; only its version is
+ * checked and not taken.
+ */
 Datum
 graph_merge_row(Session *session, Model *model, Datum row)
 {

@@ -404,7 +404,10 @@ extern Datum row_of_key(Model *model, const Datum *key);
 extern Bitmapset *row_difference(Model *model, HeapTuple a, HeapTuple b,
 								 Bitmapset *among);
 
-/* Columns that an UPDATE can set: neither dropped nor generated nor key. */
+/*
+ * Columns that an UPDATE can set: neither dropped nor generated nor key, nor
+ * the version, which the UPDATE counts on.
+ */
 extern Bitmapset *row_updatable_columns(Model *model);
 
 /* base with the columns in which taken from other. */

@@ -182,9 +182,12 @@ void
 object_synchronize(Object *object, HeapTuple row, Bitmapset *set_columns)
 {
 	Model	   *model = objects_model(object->model_objects);
-	ObjectVersion *version = object_touch(object);
+	ObjectVersion *version;
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 
+	if (object->top->state != OBJECT_PERSISTENT)
+		return;					/* the row is not the object's */
+	version = object_touch(object);
 	if (version->changed != NULL)
 	{
 		Bitmapset  *kept = bms_difference(version->modified, set_columns);
@@ -206,8 +209,11 @@ object_synchronize(Object *object, HeapTuple row, Bitmapset *set_columns)
 void
 object_deleted_by_statement(Object *object)
 {
-	ObjectVersion *version = object_touch(object);
+	ObjectVersion *version;
 
+	if (object->top->state != OBJECT_PERSISTENT)
+		return;
+	version = object_touch(object);
 	version->state = OBJECT_DELETED;
 	version->marked_deleted = false;
 	version_set_changed(version, NULL, NULL);

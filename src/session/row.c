@@ -405,6 +405,8 @@ row_updatable_columns(Model *model)
 	}
 	for (int i = 0; i < model->nkeys; i++)
 		result = bms_del_member(result, column_member(model->keys[i].attnum));
+	if (model->version_attnum != InvalidAttrNumber)
+		result = bms_del_member(result, column_member(model->version_attnum));
 	return result;
 }
 

@@ -117,6 +117,7 @@ object_switch_row(Model *model, Object *object, HeapTuple row)
 	Bitmapset  *modified = NULL;
 
 	version->marked_deleted = false;
+	version->orphan_attnum = InvalidAttrNumber;
 	if (!bms_is_empty(updatable))
 		modified = row_difference(model, version->stored, row, updatable);
 	if (bms_is_empty(modified))
