@@ -51,12 +51,14 @@ CREATE OR REPLACE FUNCTION thing_before() RETURNS trigger LANGUAGE plpgsql AS $$
         RETURN NEW;
     END $$;
 """
+RELATE = """SELECT orm.relate('thing', 'kids', 'kid', backref => 'owner',
+    cascade => {}, passive_deletes => {})"""
 BEFORE = """CREATE TRIGGER before BEFORE INSERT OR UPDATE ON thing
     FOR EACH ROW EXECUTE FUNCTION thing_before()"""
 
 CLASSES = ["thing", "kid", "v_thing"]
 # What a random statement may end with: a unique or foreign key, NULL, a
-# deleted object, no such row, a stale one, a role or cursor in the way.
+# deleted object, no such row, a stale one, a table in use.
 EXPECTED = {"23505", "23503", "23502", "55000", "P0002", "40001", "0A000"}
 
 
@@ -73,6 +75,11 @@ class Fuzz:
         self.cursor.execute(SETUP)
         if self.random.random() < 0.5:
             self.cursor.execute(BEFORE)
+        self.related = self.random.random() < 0.7
+        if self.related:
+            self.cursor.execute(RELATE.format(
+                self.random.choice(["NULL", "'all'", "'all, delete-orphan'"]),
+                self.random.choice(["true", "false"])))
         self.log = []
         self.limit = self.random.choice([0, 1, 2, 100000])
         self.run(f"SET orm.identity_map_limit = {self.limit}")
@@ -92,7 +99,21 @@ class Fuzz:
     def key(self):
         return self.random.randint(1, 6)
 
+    def graph_statement(self):
+        owner, kid = (f"jsonb_populate_record(NULL::{table}, '{{\"id\": {self.key()}}}')"
+                      for table in ("thing", "kid"))
+        kids = ", ".join(f'{{"id": {self.key()}}}' for _ in range(2))
+        return self.random.choice([
+            f"SELECT orm.append({owner}, 'kids', {kid})",
+            f"SELECT orm.remove({owner}, 'kids', {kid})",
+            f"SELECT orm.set({owner}, '{{\"kids\": [{kids}]}}')",
+            f"SELECT orm.set({kid}, '{{\"owner\": {self.key()}}}')",
+            f"SELECT orm.add(NULL::thing, '{{\"id\": {self.key()}, \"kids\": [{kids}]}}')",
+        ])
+
     def statement(self):
+        if self.related and self.random.random() < 0.2:
+            return self.graph_statement()
         table = self.random.choice(CLASSES)
         key = self.key()
         row = f"jsonb_populate_record(NULL::{table}, '{{\"id\": {key}}}')"
