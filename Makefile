@@ -36,6 +36,7 @@ PARTS = \
 	engine/slot \
 	session/session \
 	session/identity_map \
+	session/model_objects \
 	session/object \
 	session/row \
 	session/access \

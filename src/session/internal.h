@@ -199,6 +199,8 @@ extern void identity_map_keep(Session *session);
 extern void identity_map_xact_end(void);
 extern void identity_map_subxact(SubXactEvent event, SubTransactionId my_subid,
 								 SubTransactionId parent_subid);
+
+/* in model_objects.c: within an invalidation callback, sets flags only. */
 extern void identity_map_invalidate(Session *session, Oid relid);
 
 extern ModelObjects *model_objects(Session *session, Model *model);
