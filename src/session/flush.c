@@ -222,14 +222,47 @@ first_user(Session *session)
 						   dlist_head_node(&session->unflushed))->userid;
 }
 
+static void
+release_batches(List *batches, FlushContext *context)
+{
+	ListCell   *cell;
+
+	foreach(cell, batches)
+	{
+		context->batch = lfirst(cell);
+		if (context->batch->kind == STATEMENT_DELETE)
+			flush_release(context->batch);
+	}
+}
+
+static int64
+write_batches(List *batches, FlushContext *context)
+{
+	int64		written = 0;
+	bool		deleting = false;
+	ListCell   *cell;
+
+	foreach(cell, batches)
+	{
+		FlushBatch *batch = lfirst(cell);
+
+		if (batch->kind == STATEMENT_DELETE && !deleting)
+			release_batches(batches, context);
+		deleting = batch->kind == STATEMENT_DELETE;
+		context->batch = batch;
+		written += flush_batch(batch);
+	}
+	context->batch = NULL;
+	return written;
+}
+
 /* Core restores the user if an error ends the (sub)transaction. */
 static int64
 flush_user(Session *session, Oid userid, FlushContext *context)
 {
 	Oid			save_userid;
 	int			save_sec_context;
-	int64		written = 0;
-	ListCell   *cell;
+	int64		written;
 
 	GetUserIdAndSecContext(&save_userid, &save_sec_context);
 	if (userid != save_userid)
@@ -238,12 +271,8 @@ flush_user(Session *session, Oid userid, FlushContext *context)
 	SPI_connect();
 	cascade_orphans(session);
 	session->writing = true;
-	foreach(cell, batches_in_order(batches_of_user(session, userid)))
-	{
-		context->batch = lfirst(cell);
-		written += flush_batch(context->batch);
-	}
-	context->batch = NULL;
+	written = write_batches(batches_in_order(batches_of_user(session, userid)),
+							context);
 	session->writing = false;
 	SPI_finish();
 	/* what a trigger has done to the role, as the user itself, stays */

@@ -22,7 +22,7 @@ typedef struct FlushBatch
 
 	/* in flush_order.c: columns of foreign keys that cannot be satisfied yet */
 	Bitmapset  *late_columns;	/* to tables written after this one */
-	Bitmapset  *self_columns;	/* to the table itself */
+	Bitmapset  *self_columns;	/* to the table itself, that may be NULL */
 	Oid			unordered;		/* a late target that may not be NULL */
 } FlushBatch;
 
@@ -34,6 +34,12 @@ extern List *flush_order(List *batches);
 
 /* Writes a batch and marks its objects; returns the number of rows. */
 extern int64 flush_batch(FlushBatch *batch);
+
+/*
+ * Before any DELETE: the rows of a batch let go of those that they reference
+ * and that are deleted before them.
+ */
+extern void flush_release(FlushBatch *batch);
 
 /* What kind of statement writes the object's pending change. */
 extern StatementKind flush_change_kind(Model *model, ObjectVersion *version);

@@ -456,23 +456,6 @@ old_rows_array(Model *model, FlushItem *items, int nitems)
 	return rows_array(model, rows, nitems);
 }
 
-/* The rows reference what is deleted before them, so they let go of it. */
-static void
-release_references(FlushBatch *batch, Datum *values)
-{
-	StatementSubject subject = {
-		.kind = STATEMENT_RELEASE,
-		.model = batch->model,
-		.columns = batch->late_columns
-	};
-
-	if (bms_is_empty(batch->late_columns))
-		return;
-	if (OidIsValid(batch->unordered))
-		report_unordered(batch);
-	own_statement_execute(flush_plan(&subject), values, NULL, None_Receiver);
-}
-
 List *
 flush_unlink_subjects(const FlushBatch *batch)
 {
@@ -550,10 +533,7 @@ flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
 	if (batch->kind == STATEMENT_UPDATE_KEY)
 		values[2] = old_rows_array(model, items, nitems);
 	if (batch->kind == STATEMENT_DELETE)
-	{
 		written = unlink_deleted(batch, values[0]);
-		release_references(batch, values);
-	}
 	written += own_statement_execute(flush_plan(&subject), values, NULL,
 									&receiver.pub);
 	items_written(batch, items, nitems, expirations);
@@ -698,4 +678,26 @@ flush_batch(FlushBatch *batch)
 	}
 	MemoryContextDelete(chunk);
 	return written;
+}
+
+void
+flush_release(FlushBatch *batch)
+{
+	int			nitems = list_length(batch->objects);
+	FlushItem  *items;
+	Datum		values[2];
+	StatementSubject subject = {
+		.kind = STATEMENT_RELEASE,
+		.model = batch->model,
+		.columns = batch->late_columns
+	};
+
+	if (bms_is_empty(batch->late_columns))
+		return;
+	if (OidIsValid(batch->unordered))
+		report_unordered(batch);
+	items = batch_items(batch);
+	values[0] = old_rows_array(batch->model, items, nitems);
+	values[1] = versions_array(batch, items, nitems);
+	own_statement_execute(flush_plan(&subject), values, NULL, None_Receiver);
 }

@@ -26,18 +26,21 @@ typedef struct FlushEdge
 {
 	Oid			from;			/* the table that has the foreign key */
 	Oid			to;
-	Bitmapset  *columns;		/* its columns, as in Bitmapsets of columns */
+	Bitmapset  *columns;		/* that may be NULL to be without a target, or
+								 * all if it cannot be */
 	bool		nullable;
 	bool		deferred;		/* not checked before the end */
 	bool		acts_on_delete; /* ON DELETE CASCADE, SET NULL, SET DEFAULT */
 } FlushEdge;
 
-static void
+/* Returns whether all columns must be NULL for there to be no target. */
+static bool
 edge_read_constraint(FlushEdge *edge, Oid constraint)
 {
 	HeapTuple	tuple = SearchSysCache1(CONSTROID,
 										ObjectIdGetDatum(constraint));
 	Form_pg_constraint form;
+	bool		match_full;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for constraint %u", constraint);
@@ -45,28 +48,33 @@ edge_read_constraint(FlushEdge *edge, Oid constraint)
 	edge->deferred = form->condeferred;
 	edge->acts_on_delete = form->confdeltype != FKCONSTR_ACTION_NOACTION &&
 		form->confdeltype != FKCONSTR_ACTION_RESTRICT;
+	match_full = form->confmatchtype == FKCONSTR_MATCH_FULL;
 	ReleaseSysCache(tuple);
+	return match_full;
 }
 
 static FlushEdge *
 edge_create(Relation relation, ForeignKeyCacheInfo *foreign_key)
 {
 	FlushEdge  *edge = palloc0(sizeof(FlushEdge));
+	Bitmapset  *all = NULL;
+	Bitmapset  *nullable = NULL;
 
 	edge->from = foreign_key->conrelid;
 	edge->to = foreign_key->confrelid;
-	edge->nullable = true;
 	for (int i = 0; i < foreign_key->nkeys; i++)
 	{
 		AttrNumber	attnum = foreign_key->conkey[i];
+		int			member = attnum - FirstLowInvalidHeapAttributeNumber;
 
-		edge->columns =
-			bms_add_member(edge->columns,
-						   attnum - FirstLowInvalidHeapAttributeNumber);
-		if (TupleDescAttr(RelationGetDescr(relation), attnum - 1)->attnotnull)
-			edge->nullable = false;
+		all = bms_add_member(all, member);
+		if (!TupleDescAttr(RelationGetDescr(relation),
+						   attnum - 1)->attnotnull)
+			nullable = bms_add_member(nullable, member);
 	}
-	edge_read_constraint(edge, foreign_key->conoid);
+	edge->nullable = edge_read_constraint(edge, foreign_key->conoid) ?
+		bms_equal(nullable, all) : !bms_is_empty(nullable);
+	edge->columns = edge->nullable ? nullable : all;
 	return edge;
 }
 
@@ -198,8 +206,9 @@ batch_find_late_columns(FlushBatch *batch, List *batches, List *edges,
 			continue;
 		if (edge->to == relid)
 		{
-			batch->self_columns = bms_add_members(batch->self_columns,
-												  edge->columns);
+			if (edge->nullable)
+				batch->self_columns = bms_add_members(batch->self_columns,
+													  edge->columns);
 			continue;
 		}
 		if (position_in(order, edge->to) < position ||

@@ -45,10 +45,16 @@ SELECT orm.relate('Team', 'cards', 'Card', backref => 'team', cascade => 'all, d
 SELECT orm.relate('Team', 'logs', 'Log', cascade => 'all', passive_deletes => true);
 SELECT orm.relate('Team', 'tags', 'Tag', secondary => 'team_tag', backref => 'teams');
 SELECT orm.relate('Node', 'children', 'Node', backref => 'parent');
+SET fuzz.at_commit = on;
 -- a trigger that has a say in the rows, with a subtransaction in each flush
+-- (not at the end of a transaction, where an assertion of PostgreSQL 15 does
+-- not expect an error to be caught; deferred triggers meet the same)
 CREATE OR REPLACE FUNCTION lower_label() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         NEW.label := lower(NEW.label);
+        IF current_setting('fuzz.at_commit') THEN
+            RETURN NEW;
+        END IF;
         BEGIN
             PERFORM 1 / 0;
         EXCEPTION WHEN division_by_zero THEN NULL;
@@ -478,12 +484,14 @@ class Program:
         self.run(Step(sql, play or (lambda s: None)))
 
     def begin(self):
+        self.execute("SET fuzz.at_commit = off")
         self.execute("BEGIN")
         self.log.append("BEGIN;")
         self.stack, self.at_begin = [], self.state.copy()
         self.savepoint()
 
     def end(self):
+        self.execute("SET fuzz.at_commit = on")
         self.stack, self.failed = None, False
         self.state.end_transaction()
 
@@ -496,6 +504,7 @@ class Program:
             expected = error.states
         possible = self.state.possible
         self.state.possible = set()
+        self.execute("SET fuzz.at_commit = on")
         result = self.execute("COMMIT")
         self.log.append(f"COMMIT;  -- {result or ''}")
         if result is None and expected or result is not None and result not in expected | possible:
