@@ -11,7 +11,10 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "nodes/execnodes.h"
 #include "parser/parse_type.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -223,6 +226,8 @@ model_by_rowtype(Oid typid, bool missing_ok)
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
 			 errmsg("type %s is not the row type of a mapped table",
 					format_type_be(typid)),
+			 typid == RECORDOID ?
+			 errhint("A sub-select of columns is no longer a row of its table: select the row itself, as in FROM (SELECT t FROM users t LIMIT 1) AS s(t).") :
 			 errhint("Pass a row of a mapped table, or NULL::name_of_the_table.")));
 }
 
@@ -267,17 +272,55 @@ model_by_class(const char *name, bool missing_ok)
 					 quote_literal_cstr(entry->schema_name))));
 }
 
+/*
+ * A statement is planned without a lock on the table whose rows a call in its
+ * FROM returns, so the table may have been altered since.
+ */
+static void
+check_expected_row(FunctionCallInfo fcinfo, Oid typid, Model *model)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	TupleDesc	expected;
+
+	if (rsinfo == NULL || !IsA(rsinfo, ReturnSetInfo) ||
+		get_fn_expr_rettype(fcinfo->flinfo) != typid)
+		return;
+	expected = rsinfo->expectedDesc;
+	for (int i = 0; expected != NULL && i < model->tupdesc->natts; i++)
+	{
+		if (expected->natts == model->tupdesc->natts &&
+			TupleDescAttr(expected, i)->attisdropped ==
+			TupleDescAttr(model->tupdesc, i)->attisdropped &&
+			TupleDescAttr(expected, i)->atttypid ==
+			TupleDescAttr(model->tupdesc, i)->atttypid)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("%s was altered while the statement was planned",
+						model->relation_name),
+				 errhint("Run the statement again.")));
+	}
+}
+
 Model *
 model_from_argument(FunctionCallInfo fcinfo, int argno)
 {
 	Oid			typid = get_fn_expr_argtype(fcinfo->flinfo, argno);
+	Oid			relid;
+	Model	   *model;
 
 	if (!OidIsValid(typid))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("could not determine the row type of argument %d",
 						argno + 1)));
-	return model_by_rowtype(typid, false);
+	/* from here on the row type stays as it is */
+	relid = typeidTypeRelid(getBaseType(typid));
+	if (OidIsValid(relid))
+		LockRelationOid(relid, AccessShareLock);
+	model = model_by_rowtype(typid, false);
+	check_expected_row(fcinfo, typid, model);
+	return model;
 }
 
 List *
