@@ -389,6 +389,11 @@ SELECT orm.add(NULL::k_text, '{"k": "a", "v": 1}');
 SELECT orm.set(ROW('a', NULL)::k_text, '{"k": "b"}');
 :objects
 SELECT orm.get(NULL::k_text, 'a') IS NULL AS a, orm.get(NULL::k_text, 'b') AS b;
+-- not to what another object of the session has
+SAVEPOINT s;
+SELECT orm.add(NULL::k_text, '{"k": "c", "v": 1}');
+SELECT orm.set(ROW('c', NULL)::k_text, '{"k": "b"}');
+ROLLBACK TO s;
 COMMIT;
 TABLE k_text;
 -- keys that change places: as the constraint allows

@@ -131,6 +131,18 @@ object_switch_row(Model *model, Object *object, HeapTuple row)
 	}
 }
 
+static void
+report_in_session(Model *model, Object *object)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("%s %s is in session \"%s\" already",
+					model->class_name,
+					model_key_to_text(model, object_key(object)),
+					session_name(object->session)),
+			 errhint("Use orm.set to change it.")));
+}
+
 /* Adding what is in the session with that key already. */
 static void
 object_add_again(Model *model, Object *object, HeapTuple row,
@@ -151,13 +163,7 @@ object_add_again(Model *model, Object *object, HeapTuple row,
 		version_take_changes(version, row, given);
 	}
 	else
-		ereport(ERROR,
-				(errcode(ERRCODE_UNIQUE_VIOLATION),
-				 errmsg("%s %s is in session \"%s\" already",
-						model->class_name,
-						model_key_to_text(model, object_key(object)),
-						session_name(object->session)),
-				 errhint("Use orm.set to change it.")));
+		report_in_session(model, object);
 	object_changed(object);
 }
 
@@ -282,6 +288,19 @@ require_not_deleted(Model *model, Object *object)
 				 errhint("orm.add brings it back before the flush.") : 0));
 }
 
+/* A pending object is to have a new key at once: nobody else may have it. */
+static void
+require_free_key(Model *model, Object *object, const Datum *key)
+{
+	Object	   *other = session_find(object->session, model, key);
+
+	/* its row is to come back under the key that was sent */
+	require_not_flushing(object->session);
+	if (other != NULL && other->top->state != OBJECT_DELETED &&
+		!other->top->marked_deleted)
+		report_in_session(model, other);
+}
+
 /* A pending object takes the new row whole, its key included. */
 static void
 pending_set(Model *model, Object *object, HeapTuple row, Bitmapset *columns)
@@ -292,9 +311,8 @@ pending_set(Model *model, Object *object, HeapTuple row, Bitmapset *columns)
 		(version->key == NULL ||
 		 !model_key_equal(model, key, version->key->values));
 
-	/* its row is to come back under the key that was sent */
 	if (new_key)
-		require_not_flushing(object->session);
+		require_free_key(model, object, key);
 	version_take_changes(version, row,
 						 bms_union(version->modified, columns));
 	if (new_key)
