@@ -737,6 +737,18 @@ SELECT * FROM book ORDER BY id;
 :objects
 ROLLBACK;
 
+-- where the foreign key must not be NULL, rows come in the order of their keys
+CREATE TABLE node (id int PRIMARY KEY, root int NOT NULL REFERENCES node);
+SELECT orm.map('node');
+CREATE TRIGGER nothing BEFORE INSERT ON node
+	FOR EACH ROW EXECUTE FUNCTION nothing();
+BEGIN;
+SELECT orm.add_all(NULL::node, '[{"id": 2, "root": 1}, {"id": 1, "root": 1}, {"id": 3, "root": 3}]');
+SELECT orm.flush();
+SELECT * FROM node ORDER BY id;
+ROLLBACK;
+DROP TABLE node;
+
 --
 -- Partitions, inheritance, views, foreign tables
 --

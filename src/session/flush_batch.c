@@ -620,6 +620,14 @@ item_is_due(FlushBatch *batch, FlushItem *item)
 		flush_change_kind(batch->model, top) == batch->kind;
 }
 
+/* Deletes send keys only, and are to be checked as a whole. */
+static Size
+chunk_bytes(FlushBatch *batch)
+{
+	return batch->kind == STATEMENT_DELETE ? MaxAllocSize / 2 :
+		FLUSH_CHUNK_BYTES;
+}
+
 /*
  * Writes items from *first on, as many as one statement takes; moves *first
  * past them, and returns the number of rows written.
@@ -634,7 +642,7 @@ flush_chunk(FlushBatch *batch, FlushItem **first, FlushItem *end,
 	Size		size = 0;
 	int			n = 0;
 
-	while (*first < end && n < max && size < FLUSH_CHUNK_BYTES &&
+	while (*first < end && n < max && size < chunk_bytes(batch) &&
 		   (n == 0 || items[n - 1].key != NULL))
 	{
 		FlushItem	item = *(*first)++;
@@ -649,6 +657,36 @@ flush_chunk(FlushBatch *batch, FlushItem **first, FlushItem *end,
 	return n == 0 ? 0 : flush_items(batch, items, n, rows);
 }
 
+static bool
+fits_one_statement(FlushBatch *batch, FlushItem *items, FlushItem *end)
+{
+	Size		size = 0;
+
+	for (FlushItem *item = items; item < end; item++)
+	{
+		if (item->object->top->changed != NULL)
+			size += item->object->top->changed->t_len;
+	}
+	return size < chunk_bytes(batch);
+}
+
+/* Foreign keys to the table itself that can be NULL for a while. */
+static Bitmapset *
+nullable_self_columns(FlushBatch *batch)
+{
+	Bitmapset  *result = NULL;
+	int			member = -1;
+
+	while ((member = bms_next_member(batch->self_columns, member)) >= 0)
+	{
+		int			i = member + FirstLowInvalidHeapAttributeNumber - 1;
+
+		if (!TupleDescAttr(batch->model->tupdesc, i)->attnotnull)
+			result = bms_add_member(result, member);
+	}
+	return result;
+}
+
 int64
 flush_batch(FlushBatch *batch)
 {
@@ -661,10 +699,11 @@ flush_batch(FlushBatch *batch)
 												ALLOCSET_DEFAULT_SIZES);
 	int64		written = 0;
 
-	/* one by one, a row may come before one that it references */
-	if (one_by_one)
+	/* in several statements, a row may come before one that it references */
+	if (batch->kind == STATEMENT_INSERT &&
+		(one_by_one || !fits_one_statement(batch, items, end)))
 		batch->late_columns = bms_add_members(batch->late_columns,
-											  batch->self_columns);
+											  nullable_self_columns(batch));
 	while (items < end)
 	{
 		MemoryContext old = MemoryContextSwitchTo(chunk);
