@@ -114,6 +114,22 @@ check_column(Relation rel, const char *name)
 			 nearest ? errhint("Perhaps you meant \"%s\".", nearest) : 0));
 }
 
+/* The UPDATEs of a flush count it. */
+static void
+check_version_column(Relation rel, const char *name)
+{
+	Oid			type;
+
+	check_column(rel, name);
+	type = get_atttype(RelationGetRelid(rel),
+					   get_attnum(RelationGetRelid(rel), name));
+	if (type != INT2OID && type != INT4OID && type != INT8OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("version column \"%s\" must be an integer, not of type %s",
+						name, format_type_be(type))));
+}
+
 /*
  * The key's columns: of the constraint, or as given for a relation that
  * cannot have one.
@@ -186,7 +202,7 @@ model_map(Oid relid, const char *class_name, const char *version_column,
 	check_class_free(class_name);
 	primary_key = choose_primary_key(rel, primary_key);
 	if (version_column)
-		check_column(rel, version_column);
+		check_version_column(rel, version_column);
 	insert_model(rel, class_name, version_column, primary_key);
 	relation_close(rel, NoLock);
 }

@@ -12,8 +12,8 @@ relation: it must be yours; class: the class''s name, by default the table''s;
 version_column: a column that tells versions of a row apart; primary_key: the
 key''s columns, only for views and foreign tables.
 Errors: 42P16 no primary key; 42710 class or table mapped already; 42809 a
-temporary table, a system catalog or no table; 42703 unknown column; 42501 not
-the owner.
+temporary table, a system catalog or no table; 42703 unknown column; 42804 a
+version column that is no integer; 42501 not the owner.
 Example: SELECT orm.map(''public.person'', ''Person'');';
 
 CREATE FUNCTION orm.relate(class text, name text, target text,

@@ -411,6 +411,45 @@ add_parts(Session *session, Model *model, DocumentParts *parts,
 	return row;
 }
 
+/* A version that is given must be the one that was loaded. */
+void
+graph_check_version(Model *model, Object *object, Datum row)
+{
+	bool		isnull;
+
+	if (model->version_attnum == InvalidAttrNumber ||
+		object->top->state != OBJECT_PERSISTENT)
+		return;
+	(void) row_column(model, row, model->version_attnum, &isnull);
+	if (isnull)
+		return;
+	if (row_version_number(model, row_to_tuple(row)) == object->top->number)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("%s %s is stale: it has another version than the one given",
+					model->class_name,
+					model_key_to_text(model, object_key(object))),
+			 errhint("Leave %s out to write without a check.",
+					 column_sql(model, model->version_attnum))));
+}
+
+/* The version of a document is checked, and not taken: the UPDATE counts. */
+static void
+check_document_version(Model *model, Object *object, Datum row,
+					   Bitmapset **columns)
+{
+	int			member = model->version_attnum -
+	FirstLowInvalidHeapAttributeNumber;
+
+	if (model->version_attnum == InvalidAttrNumber ||
+		object->top->state != OBJECT_PERSISTENT ||
+		!bms_is_member(member, *columns))
+		return;
+	graph_check_version(model, object, row);
+	*columns = bms_del_member(*columns, member);
+}
+
 static Datum
 set_parts(Session *session, Model *model, Datum row, DocumentParts *parts,
 		  const ForeignKeyValues *known)
@@ -425,6 +464,7 @@ set_parts(Session *session, Model *model, Datum row, DocumentParts *parts,
 	row = row_from_tuple(model, object_current_row(object));
 	row = row_from_document(model, row, JsonbPGetDatum(parts->columns),
 							&columns);
+	check_document_version(model, object, row, &columns);
 	row = set_to_one(session, model, parts->relationships, row, &columns);
 	if (known != NULL)
 		row = row_with_foreign_key(model, row, known, &columns);
@@ -548,29 +588,6 @@ is_reference(Model *model, DocumentParts *parts)
 	return false;
 }
 
-/* A version that what is merged names must be the one that was loaded. */
-void
-graph_check_version(Model *model, Object *object, Datum row)
-{
-	bool		isnull;
-
-	if (model->version_attnum == InvalidAttrNumber ||
-		object->top->state != OBJECT_PERSISTENT)
-		return;
-	(void) row_column(model, row, model->version_attnum, &isnull);
-	if (isnull)
-		return;
-	if (row_version_number(model, row_to_tuple(row)) == object->top->number)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("%s %s is stale: what is merged has another version",
-					model->class_name,
-					model_key_to_text(model, object_key(object))),
-			 errhint("Leave %s out to merge without a check.",
-					 column_sql(model, model->version_attnum))));
-}
-
 static void
 report_no_reference(Model *model, const Datum *key)
 {
@@ -598,7 +615,6 @@ merge_parts(Session *session, Model *model, DocumentParts *parts,
 			report_no_reference(model, key);
 		return add_parts(session, model, parts, known);
 	}
-	graph_check_version(model, object, key_row);
 	return set_parts(session, model, row_of_key(model, key), parts, known);
 }
 

@@ -49,8 +49,8 @@ CREATE FUNCTION orm.set(object anyelement, changes jsonb) RETURNS anyelement
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orm.set(anyelement, jsonb) IS
 $$Changes an object; its UPDATE runs at the next flush, of the columns that differ from the stored row.
-object: names the object by its key; it is loaded first if the session does not have it. changes: a JSON object keyed by column or relationship, as the document of orm.add; an array makes a collection be exactly its members. Returns the object as the session has it now.
-Errors: P0002 without an object or a row with its key, 55000 if it is deleted, 42703 for an unknown key, 22023 if changes is no JSON object, 42501 without UPDATE privilege on the columns.
+object: names the object by its key; it is loaded first if the session does not have it. changes: a JSON object keyed by column or relationship, as the document of orm.add; an array makes a collection be exactly its members. Returns the object as the session has it now. A version column that changes names is compared with the object's, and not set.
+Errors: P0002 without an object or a row with its key, 40001 if changes names another version, 55000 if it is deleted, 42703 for an unknown key, 22023 if changes is no JSON object, 42501 without UPDATE privilege on the columns.
 Example: SELECT u.* FROM users o, orm.set(o, '{"age": 5}') u WHERE o.id = 1;$$;
 
 CREATE FUNCTION orm.merge(object anyelement) RETURNS anyelement
