@@ -77,8 +77,10 @@ PARTS = \
 	document/reading \
 	document/lock \
 	document/parts \
+	document/values \
 	document/saving \
-	document/view
+	document/view \
+	document/schema
 
 # The regression tests, one per chapter of the manual, in order; what has not
 # been written yet is left out.

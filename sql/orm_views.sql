@@ -237,6 +237,110 @@ SELECT id, data FROM boy_doc ORDER BY id;
 UPDATE boy_doc SET data = jsonb_set(data, '{hostname}', '"mine"')
 	WHERE id IN (2, 50) RETURNING id, data;
 RESET ROLE;
+SET ROLE regress_orm_views_owner;
+ALTER TABLE boy DISABLE ROW LEVEL SECURITY;
+
+--
+-- Documents without keys, and other documents that are read and written back
+--
+CREATE VIEW all_rows AS SELECT 'boy' AS t, id, hostname AS name, NULL::int AS fk FROM boy
+	UNION ALL SELECT 'girl', id, name, NULL FROM girl UNION ALL SELECT 'hobby', id, caption, NULL FROM hobby
+	UNION ALL SELECT 'person', nid, name, hobby_id FROM person UNION ALL SELECT 'link', girl_id, NULL, boy_id FROM boy2girl;
+TRUNCATE boy, girl, boy2girl, hobby, person RESTART IDENTITY;
+SELECT orm.save('Boy', '{"hostname": "b1", "girls": [{"name": "g1"}, {"name": "g2"}]}');
+SELECT orm.save('Person', '{"name": "p1", "hobby": {"caption": "h1"}}');
+SELECT orm.save('Hobby', '{"caption": "h2"}');
+SELECT orm.create_view('keyless', 'Boy', '{ hostname girls { name } }');
+SELECT orm.create_view('keyless_person', 'Person', '{ name hobby { caption } }');
+SELECT orm.create_view('both_keys', 'Person', '{ * hobby { * } }');
+CREATE TEMP TABLE before AS TABLE all_rows;
+-- written back as read: nothing changes
+UPDATE keyless SET data = data;
+UPDATE keyless_person SET data = data;
+UPDATE both_keys SET data = data;
+SELECT count(orm.save('Person', f::jsonb, '{ nid name hobby { caption } }')) FROM orm.find('Person', '{ nid name hobby { caption } }') f;
+SELECT count(orm.save('Boy', f::jsonb, '{ id girls { id name boys { id hostname } } }'))
+	FROM orm.find('Boy', '{ id girls { id name boys { id hostname } } }') f;
+TABLE before EXCEPT TABLE all_rows;
+TABLE all_rows EXCEPT TABLE before;
+-- what has no key of its own is what its owner has
+UPDATE keyless SET data = jsonb_set(data, '{hostname}', '"b1x"') RETURNING data;
+UPDATE keyless_person SET data = jsonb_set(data, '{hobby,caption}', '"h1x"') RETURNING data;
+-- members cannot be told from new ones
+UPDATE keyless SET data = jsonb_set(data, '{girls,0,name}', '"g1x"');
+\echo :LAST_ERROR_SQLSTATE
+SELECT orm.save('Boy', '{"id": 1, "girls": [{"id": 1}, {"id": 1, "name": "x"}]}');
+\echo :LAST_ERROR_SQLSTATE
+-- the column, the related object, or both
+UPDATE both_keys SET data = jsonb_set(data, '{hobby_id}', '2') RETURNING data -> 'hobby';
+UPDATE both_keys SET data = jsonb_set(data, '{hobby}', '{"id": 1}') RETURNING data -> 'hobby_id';
+UPDATE both_keys SET data = jsonb_set(data, '{hobby}', 'null') RETURNING data -> 'hobby_id';
+SELECT orm.save('Person', '{"nid": 1, "hobby_id": 2, "hobby": {"id": 1}}');
+SELECT orm.save('Person', '{"nid": 1, "hobby_id": 2, "hobby": {"id": 1, "caption": "changed"}}');
+-- a value is missing
+SELECT orm.save('Boy', '{"hostname": "b2", "girls": [{"name": "g3"}, {}]}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT orm.save('Boy', '{"hostname": null}');
+\echo :LAST_ERROR_SQLSTATE
+-- a wrong value
+SELECT orm.save('Boy', '{"id": 1, "girls": [{"id": "one"}]}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT orm.save('Boy', '{"id": 1, "hostname": {"a": 1}, "girls": [[]]}');
+\echo :LAST_ERROR_SQLSTATE
+SELECT * FROM all_rows ORDER BY 1, 2, 4;
+
+--
+-- Every type goes through a document and back
+--
+CREATE TYPE mood AS ENUM ('sad', 'très gai');
+CREATE TYPE pair AS (a int, b text);
+CREATE DOMAIN positive AS numeric CHECK (value > 0);
+CREATE DOMAIN pairs AS pair[];
+CREATE TABLE types (id int PRIMARY KEY, b bool, i2 smallint, i8 bigint, f4 real,
+	f8 double precision, n numeric, n2 numeric(10,3), t text, v varchar(9), c char(5), ch "char", na name,
+	by bytea, d date, tm time, ttz timetz, ts timestamp, tstz timestamptz, iv interval,
+	u uuid, j json, jb jsonb, ia int[], ta text[], e mood, ea mood[], p pair, pa pair[],
+	dn positive, dp pairs, r int4range, mr nummultirange, ip inet, bi bit(3), pt point, tsv tsvector,
+	tr tstzrange, ja json[], g int GENERATED ALWAYS AS (id * 2) STORED);
+SELECT orm.map('types');
+INSERT INTO types VALUES (1, true, -32768, 9223372036854775807, 1.1, 1.7976931348623157e308,
+	123456789012345678901234567890.12345678901234567890, 1.5, e'a"b\\c\n\t\x01/é篮球😀', 'v', 'c', 'x', 'na',
+	'\x00ff', '2020-02-29', '12:34:56.789', '12:34:56+02', '2020-01-01 00:00:00.000001',
+	'2020-06-01 12:00:00+00', '1 year 2 days 03:04:05', '00000000-0000-0000-0000-000000000001',
+	'{"a" :1, "b": [2]}', '{"a": [1, null]}', '{1,NULL,3}', '{a,"b c",NULL,"NULL",""}', 'très gai',
+	'{sad}', '(1,"x y")', '{"(1,a)","(,)"}', 5, '{"(2,b)"}', '[1,5)', '{[1,2),[3.5,4)}',
+	'10.0.0.1/8', '101', '(1.5,2)', 'a:1 b', '["2020-01-01 00:00+00",)', array['{"x": 1}'::json]);
+INSERT INTO types (id) VALUES (2);
+INSERT INTO types (id, f4, f8, n, d, ts, tstz, ia, t, jb, j) VALUES (3, 'NaN', '-Infinity', 'NaN',
+	'infinity', '-infinity', 'infinity', '{}', '', 'null', '"x"'),
+	(4, 'Infinity', -0.0, 1.00, '0044-03-15 BC', '294276-12-31 23:59:59', NULL, '{{1,2},{3,4}}', ' ', '"y"', 'null'),
+	(5, 1e-45, 5e-324, 1e-20, '4713-01-01 BC', '0001-01-01', '1900-01-01 00:00:17+00:17:30', '[0:1]={7,8}', NULL, '{}', '[]');
+SELECT orm.create_view('types_doc', 'types', '{ * }');
+CREATE TEMP TABLE types_before AS SELECT id, ty::text AS whole, data FROM types_doc JOIN types ty USING (id);
+SET TimeZone = 'Asia/Kathmandu';
+-- written back as it is, which changes nothing
+UPDATE types_doc SET data = data;
+SELECT count(orm.save('types', data)) FROM types_before;
+RESET TimeZone;
+SELECT count(*) FROM types ty JOIN types_before b USING (id) WHERE ty::text = b.whole;
+SET TimeZone = 'UTC';
+-- and into an empty table (JSON has no blanks, and no bounds of an array)
+DELETE FROM types;
+INSERT INTO types_doc (data) SELECT data FROM types_before;
+RESET TimeZone;
+SELECT id, CASE WHEN ty::text = b.whole THEN 'same' ELSE b.whole || E'\n' || ty::text END AS result
+	FROM types_before b JOIN types ty USING (id) ORDER BY id;
+
+-- what a document may look like
+SELECT orm.create_view('schema_doc', 'Person', '@insert @update { nid name shout version hobby @update { id caption } _etag }');
+SELECT jsonb_pretty(orm.json_schema('schema_doc')::jsonb);
+SELECT jsonb_pretty(orm.json_schema('boy_doc')::jsonb -> 'properties' -> 'girls');
+SELECT string_agg(key || ' ' || value, E'\n' ORDER BY key COLLATE "C")
+	FROM json_each(orm.json_schema('types_doc') -> 'properties');
+SELECT orm.json_schema('plain');
+\echo :LAST_ERROR_SQLSTATE
+
+RESET ROLE;
 
 \set ECHO none
 \c postgres

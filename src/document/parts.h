@@ -31,4 +31,19 @@ typedef struct SavedDocument
  */
 extern SavedDocument document_take_apart(Selection *selection, Jsonb *doc);
 
+/* ------------------------------------------------------------------------
+ * in values.c
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * The new row, with JSON columns as before where they mean the same; columns
+ * are those that the document gives.
+ */
+extern Datum document_keep_json(Model *model, Datum before, Datum row,
+								Bitmapset *columns);
+
+/* 23502 for a column of a new row that must have a value and has none. */
+extern void document_require_values(Model *model, Datum row);
+
 #endif							/* PG_ORM_DOCUMENT_PARTS_H */

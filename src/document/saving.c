@@ -17,6 +17,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -151,6 +152,24 @@ all_values_null(Jsonb *doc)
 	return true;
 }
 
+bool
+selection_shows_key(Selection *selection)
+{
+	Model	   *model = selection->model;
+	int			shown = 0;
+	ListCell   *cell;
+
+	foreach(cell, selection->fields)
+	{
+		SelectionField *field = lfirst(cell);
+
+		for (int i = 0; i < model->nkeys; i++)
+			shown += field->kind == FIELD_COLUMN && !field->hidden &&
+				field->attnum == model->keys[i].attnum;
+	}
+	return shown >= model->nkeys;
+}
+
 /*
  * The fields of an unnested object lead to it by the parent's foreign key,
  * since its own key need not be among them.
@@ -165,7 +184,10 @@ unnested_key(Model *model, Datum row, Relationship *relationship)
 							  relationship->nlocal);
 }
 
-/* The row of the object that a to-one relationship has, or 0 for none. */
+/*
+ * The row of the object that a to-one relationship has, or 0 for none.  Where
+ * the selection does not show its key, it is the one that row leads to.
+ */
 static Datum
 save_target(SaveContext *context, Model *model, Datum row,
 			SavedRelationship *entry)
@@ -178,7 +200,8 @@ save_target(SaveContext *context, Model *model, Datum row,
 		return (Datum) 0;
 	doc = object_value(&entry->value);
 	known = unnested_key(model, row, field->relationship);
-	if (!field->unnest || known.nulls[0])
+	if ((!field->unnest && selection_shows_key(field->child)) ||
+		known.nulls[0])
 	{
 		if (field->unnest && all_values_null(doc))
 			return (Datum) 0;
@@ -189,10 +212,31 @@ save_target(SaveContext *context, Model *model, Datum row,
 					   SAVE_MERGE);
 }
 
-/* Sets the foreign keys that the to-one relationships of a document make. */
+/* Are those the values that the row has? */
+static bool
+row_has_values(Model *model, Datum row, const ForeignKeyValues *known)
+{
+	for (int i = 0; i < known->n; i++)
+	{
+		bool		isnull;
+		Datum		value = row_column(model, row, known->attnums[i], &isnull);
+
+		if (isnull != known->nulls[i] ||
+			(!isnull &&
+			 !column_values_equal(model, known->attnums[i], value, model,
+								  known->attnums[i], known->values[i])))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Sets the foreign keys that the to-one relationships of a document make.
+ * Where one leads to what it led to before, the document's own columns count.
+ */
 static Datum
 save_targets(SaveContext *context, Model *model, List *relationships,
-			 bool exists, Datum row, Bitmapset **given)
+			 Datum before, Datum row, Bitmapset **given)
 {
 	ListCell   *cell;
 
@@ -207,12 +251,13 @@ save_targets(SaveContext *context, Model *model, List *relationships,
 		if (!is_to_one(entry->field) || relationship->viewonly)
 			continue;
 		length = path_enter(context, entry->field->key);
-		target = save_target(context, model, exists ? row : (Datum) 0, entry);
+		target = save_target(context, model, before, entry);
 		known = foreign_key_values(entry->field->child->model, target,
 								   relationship->remote_attnums, model,
 								   relationship->local_attnums,
 								   relationship->nlocal);
-		row = row_with_foreign_key(model, row, &known, given);
+		if (before == (Datum) 0 || !row_has_values(model, before, &known))
+			row = row_with_foreign_key(model, row, &known, given);
 		path_leave(context, length);
 	}
 	return row;
@@ -269,6 +314,11 @@ save_members(SaveContext *context, Model *model, Datum row,
 										 many ? NULL : &known, KNOWN_OWNER,
 										 SAVE_MERGE);
 
+		if (rows_have_key(child->model, rows, member))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the same %s stands twice in the array",
+							child->model->class_name)));
 		rows = lappend(rows, DatumGetPointer(member));
 		path_leave(context, length);
 	}
@@ -306,6 +356,47 @@ shows_part(SelectionField *field)
 		field->limit >= 0 || field->offset > 0;
 }
 
+/* Can the members of the document be told from each other, and from new ones? */
+static void
+require_member_keys(Selection *parent, SavedRelationship *entry)
+{
+	Relationship *relationship = entry->field->relationship;
+	Model	   *target = entry->field->child->model;
+	Bitmapset  *owner = OidIsValid(relationship->secondary) ? NULL :
+	column_set(relationship->nremote, relationship->remote_attnums);
+	JsonbValue	key = {.type = jbvString};
+	ListCell   *cell;
+
+	if (selection_shows_key(entry->field->child))
+		return;
+	for (int i = 0; i < target->nkeys; i++)
+	{
+		AttrNumber	attnum = target->keys[i].attnum;
+
+		if (bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, owner))
+			continue;
+		key.val.string.val =
+			NameStr(TupleDescAttr(target->tupdesc, attnum - 1)->attname);
+		key.val.string.len = strlen(key.val.string.val);
+		foreach(cell, member_documents(entry))
+		{
+			JsonbValue *value = lfirst(cell);
+
+			if (value->type == jbvBinary &&
+				JsonContainerIsObject(value->val.binary.data) &&
+				findJsonbValueFromContainer(value->val.binary.data,
+											JB_FOBJECT, &key) != NULL)
+				continue;
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("the document has no key of %s, so that its members cannot be told from new ones",
+							target->class_name),
+					 errhint("Put %s into the selection.",
+							 column_sql(target, attnum))));
+		}
+	}
+}
+
 static void
 save_collection(SaveContext *context, Selection *parent, Datum row,
 				bool existed, SavedRelationship *entry)
@@ -315,8 +406,12 @@ save_collection(SaveContext *context, Selection *parent, Datum row,
 	List	   *before = existed ?
 	collection_members(context->session, parent->model, row, relationship,
 					   true) : NIL;
-	List	   *members = save_members(context, parent->model, row, entry);
+	List	   *members;
 	ListCell   *cell;
+
+	if (before != NIL)
+		require_member_keys(parent, entry);
+	members = save_members(context, parent->model, row, entry);
 
 	foreach(cell, before)
 	{
@@ -398,11 +493,12 @@ insert_object(SaveContext *context, Selection *selection,
 	row = row_from_document(model, (Datum) 0,
 							JsonbPGetDatum(parts->columns), &given);
 	row_require_settable(model, given);
-	row = save_targets(context, model, parts->relationships, false, row,
+	row = save_targets(context, model, parts->relationships, (Datum) 0, row,
 					   &given);
 	if (known != NULL)
 		row = row_with_foreign_key(model, row, known, &given);
 	row = row_with_defaults(model, row, &given);
+	document_require_values(model, row);
 	object = session_add(context->session, model, row, given);
 	if (object_key(object) == NULL)
 		session_flush(context->session, FLUSH_EXPLICIT);
@@ -429,8 +525,10 @@ update_object(SaveContext *context, Selection *selection,
 	before = heap_copytuple(object_current_row(object));
 	row = row_from_document(model, row_from_tuple(model, before),
 							JsonbPGetDatum(parts->columns), &columns);
-	row = save_targets(context, model, parts->relationships, true, row,
-					   &columns);
+	row = document_keep_json(model, row_from_tuple(model, before), row,
+							 columns);
+	row = save_targets(context, model, parts->relationships,
+					   row_from_tuple(model, before), row, &columns);
 	if (known != NULL)
 		row = row_with_foreign_key(model, row, known, &columns);
 	if (!bms_is_empty(row_difference(model, before, row_to_tuple(row),

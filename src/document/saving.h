@@ -47,4 +47,7 @@ extern void document_check_etag(Selection *selection, const Datum *key,
 /* May a level of the selection be written so (ALLOW_ bits)? */
 extern bool selection_allows(Selection *root, Selection *level, int what);
 
+/* Do documents of the selection have the key of its objects? */
+extern bool selection_shows_key(Selection *selection);
+
 #endif							/* PG_ORM_DOCUMENT_SAVING_H */

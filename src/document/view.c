@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "document/reader.h"
 #include "document/saving.h"
+#include "document/view.h"
 #include "session/graph.h"
 
 #define DATA_COLUMN "data"
@@ -343,6 +344,26 @@ write_trigger(Relation relation)
 	return NULL;
 }
 
+static void
+report_no_orm_view(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" is not an ORM view", name),
+			 errhint("ORM views are made by orm.create_view().")));
+}
+
+Selection *
+view_selection(Relation relation)
+{
+	Trigger    *trigger = write_trigger(relation);
+
+	if (trigger == NULL)
+		report_no_orm_view(RelationGetRelationName(relation));
+	return selection_create(model_by_class(trigger->tgargs[0], false),
+							trigger->tgargs[1]);
+}
+
 PG_FUNCTION_INFO_V1(orm_drop_view);
 Datum
 orm_drop_view(PG_FUNCTION_ARGS)
@@ -356,9 +377,7 @@ orm_drop_view(PG_FUNCTION_ARGS)
 
 	relation_close(relation, NoLock);
 	if (!is_orm_view)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not an ORM view", name->relname)));
+		report_no_orm_view(name->relname);
 	SPI_connect();
 	execute_utility(psprintf("DROP VIEW %s", view));
 	SPI_finish();
@@ -482,6 +501,55 @@ document_has_etag(Jsonb *doc)
 	return value != NULL && value->type != jbvNull;
 }
 
+static bool
+json_values_equal(JsonbValue *a, JsonbValue *b)
+{
+	JsonbParseState *state = NULL;
+	Jsonb	   *jsons[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		state = NULL;
+		(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+		(void) pushJsonbValue(&state, WJB_ELEM, i == 0 ? a : b);
+		jsons[i] = JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_ARRAY,
+													NULL));
+	}
+	return compareJsonbContainers(&jsons[0]->root, &jsons[1]->root) == 0;
+}
+
+/*
+ * The document without the fields that are as they were: nothing is asked of
+ * what the update leaves alone.
+ */
+static Jsonb *
+changed_fields(Jsonb *old_doc, Jsonb *doc)
+{
+	JsonbIterator *iterator;
+	JsonbParseState *state = NULL;
+	JsonbValue	key,
+				value;
+
+	if (!JB_ROOT_IS_OBJECT(doc) || !JB_ROOT_IS_OBJECT(old_doc))
+		return doc;
+	iterator = JsonbIteratorInit(&doc->root);
+	(void) JsonbIteratorNext(&iterator, &value, true);
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	while (JsonbIteratorNext(&iterator, &key, true) == WJB_KEY)
+	{
+		JsonbValue *old_value = findJsonbValueFromContainer(&old_doc->root,
+															JB_FOBJECT, &key);
+
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		if (old_value != NULL && json_values_equal(old_value, &value) &&
+			strncmp(key.val.string.val, ETAG_FIELD, key.val.string.len) != 0)
+			continue;
+		(void) pushJsonbValue(&state, WJB_KEY, &key);
+		(void) pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
 static HeapTuple
 view_update(TriggerData *trigger, Selection *selection)
 {
@@ -503,6 +571,7 @@ view_update(TriggerData *trigger, Selection *selection)
 	/* one within the document is checked when it is taken apart */
 	if (etag != NULL && !document_has_etag(doc))
 		document_check_etag(selection, known.values, etag);
+	doc = changed_fields(view_document(trigger, trigger->tg_trigtuple), doc);
 	(void) document_save(session, selection, doc, &known, SAVE_UPDATE);
 	return stored_view_row(trigger, row, selection, known.values);
 }
