@@ -56,6 +56,14 @@
 	pg_type_aclcheck((typid), (role), (mode))
 #endif
 
+/* 16 added soft errors */
+#if PG_VERSION_NUM >= 160000
+#define compat_qualified_name_list(string) \
+	stringToQualifiedNameList((string), NULL)
+#else
+#define compat_qualified_name_list(string) stringToQualifiedNameList(string)
+#endif
+
 /*
  * 17 made the local transaction id part of a struct.
  */
@@ -63,6 +71,13 @@
 #define compat_my_lxid() (MyProc->vxid.lxid)
 #else
 #define compat_my_lxid() (MyProc->lxid)
+#endif
+
+/*
+ * 18 replaced pg_attribute_noreturn() by a prefix.
+ */
+#ifndef pg_noreturn
+#define pg_noreturn __attribute__((noreturn))
 #endif
 
 /*
@@ -107,6 +122,15 @@
 #else
 #define compat_index_beginscan(table, index, snapshot, nkeys) \
 	index_beginscan((table), (index), (snapshot), (nkeys), 0)
+#endif
+
+/*
+ * 18 lets RETURNING rename OLD and NEW.
+ */
+#if PG_VERSION_NUM >= 180000
+#define compat_has_returning(stmt) ((stmt)->returningClause != NULL)
+#else
+#define compat_has_returning(stmt) ((stmt)->returningList != NIL)
 #endif
 
 /*

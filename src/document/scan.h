@@ -8,6 +8,8 @@
 #ifndef PG_ORM_DOCUMENT_SCAN_H
 #define PG_ORM_DOCUMENT_SCAN_H
 
+#include "compat.h"
+
 typedef enum SelectionTokenKind
 {
 	TOKEN_END,
@@ -40,7 +42,7 @@ extern void scanner_start(SelectionScanner *scanner, const char *text);
 extern void scanner_advance(SelectionScanner *scanner);
 
 /* 42601 at the present token: what was expected there. */
-extern void scanner_error(SelectionScanner *scanner, const char *expected)
-			pg_attribute_noreturn();
+pg_noreturn extern void scanner_error(SelectionScanner *scanner,
+									  const char *expected);
 
 #endif							/* PG_ORM_DOCUMENT_SCAN_H */

@@ -331,7 +331,7 @@ orm_create_view(PG_FUNCTION_ARGS)
 static Trigger *
 write_trigger(Relation relation)
 {
-	Oid			function = LookupFuncName(stringToQualifiedNameList(WRITE_FUNCTION),
+	Oid			function = LookupFuncName(compat_qualified_name_list(WRITE_FUNCTION),
 										  0, NULL, false);
 	TriggerDesc *triggers = relation->trigdesc;
 

@@ -22,6 +22,7 @@
 #include "parser/scanner.h"
 #include "parser/scansup.h"
 
+#include "compat.h"
 #include "query/internal.h"
 
 typedef struct FragmentError
@@ -334,7 +335,7 @@ is_set_list(Node *stmt)
 
 	return IsA(stmt, UpdateStmt) && update->targetList != NIL &&
 		update->whereClause == NULL && update->fromClause == NIL &&
-		update->returningList == NIL && update->withClause == NULL;
+		!compat_has_returning(update) && update->withClause == NULL;
 }
 
 /* PostgreSQL would say so too, but without the nearest name. */

@@ -24,6 +24,7 @@
 #include "utils/hsearch.h"
 #include "utils/jsonb.h"
 
+#include "compat.h"
 #include "engine/engine.h"
 #include "session/session.h"
 
@@ -261,8 +262,7 @@ extern Datum *object_key_required(Model *model, HeapTupleHeader row);
 /* Reads the row of a key; the object has it then.  P0002 without one. */
 extern Object *session_object_load(Session *session, Model *model,
 								   const Datum *key, bool populate_existing);
-extern void report_missing(Model *model, const Datum *key)
-			pg_attribute_noreturn();
+pg_noreturn extern void report_missing(Model *model, const Datum *key);
 
 /* 55000 if the object is deleted or marked so. */
 extern void require_not_deleted(Model *model, Object *object);
