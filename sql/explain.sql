@@ -23,7 +23,7 @@ ANALYZE users;
 \pset tuples_only on
 -- without what differs from run to run
 CREATE FUNCTION explained(call text, with_analyze bool = false) RETURNS SETOF text LANGUAGE sql AS $$
-	SELECT regexp_replace(regexp_replace(line, '  ?\(cost=\S+ rows=\S+ width=\d+\)', ''), 'time=\S+', 'time=T', 'g')
+	SELECT regexp_replace(regexp_replace(line, '  ?\(cost=\S+ rows=\S+ width=\d+\)', ''), 'time=\S+( rows=\d+)?(\.00)?', 'time=T\1', 'g')
 		FROM orm.explain(call, with_analyze) line
 $$;
 

@@ -115,6 +115,7 @@ ALTER EXTENSION pg_orm SET SCHEMA public;
 DROP EXTENSION pg_orm;
 
 -- a schema of that name that is there already is left alone
+\set SHOW_CONTEXT never
 CREATE SCHEMA orm;
 CREATE EXTENSION pg_orm;
 DROP SCHEMA orm;

@@ -512,7 +512,8 @@ BEGIN
 	BEGIN
 		ALTER TABLE thing ALTER n TYPE text;
 		RAISE NOTICE 'altered: %', state_of_session();
-		PERFORM set(1, 'while altered');
+		EXECUTE $set$SELECT orm.set((1, NULL, NULL)::thing,
+			'{"label": "while altered"}')$set$;
 		RAISE EXCEPTION 'back';
 	EXCEPTION WHEN OTHERS THEN
 		RAISE NOTICE '%', SQLERRM;

@@ -29,7 +29,12 @@ SELECT class, relation, primary_key, declared, owner, extension
 	FROM orm.models ORDER BY class;
 SELECT class, name, target, direction, uselist, secondary, reverse, extension
 	FROM orm.relationships ORDER BY class, name;
-\dx+ pg_orm_tutorial
+-- row types are members too since PostgreSQL 17
+SELECT pg_describe_object(classid, objid, 0) AS member
+	FROM pg_depend WHERE deptype = 'e'
+		AND classid <> 'pg_type'::regclass AND refobjid =
+			(SELECT oid FROM pg_extension WHERE extname = 'pg_orm_tutorial')
+	ORDER BY member;
 
 -- the tables are as the tutorial declares them
 \d app.users
