@@ -146,7 +146,7 @@ PROVE_FLAGS = -I test/t
 # These set up what is missing by themselves, PostgreSQL included, and run on
 # a throw-away cluster.  A PG_CONFIG given by hand is used, and otherwise
 # Debian's PostgreSQL 15.
-STANDALONE = test test-drivers demo bench check-tree
+STANDALONE = test test-versions test-drivers demo bench check-tree
 SCRIPT_ENV = $(if $(PG_CONFIG),PG_CONFIG="$(PG_CONFIG)") \
 	PARTS="$(PARTS)" REGRESS_TESTS="$(REGRESS_TESTS)" REGRESS="$(REGRESS)" \
 	ISOLATION_TESTS="$(ISOLATION_TESTS)" ISOLATION="$(ISOLATION)" \
@@ -174,6 +174,9 @@ pg_orm_tutorial--$(EXTVERSION).sql: src/tutorial/tutorial.sql
 
 test:
 	@$(SCRIPT_ENV) test/run
+
+test-versions:
+	@test/versions
 
 demo:
 	@$(SCRIPT_ENV) test/demo

@@ -6,7 +6,7 @@
 # Unix socket in that directory only.
 #
 # PG_CONFIG, if set, says which PostgreSQL to use; otherwise it is Debian's
-# PostgreSQL 15, installed from packages if it is not there.
+# PostgreSQL 15 (or PG_VERSION), installed from packages if it is not there.
 #
 # After setup_all: $PG_CONFIG, $bindir, $work (the copy of the tree, writable
 # for the cluster's user), PGHOST, PGPORT and PGUSER of the cluster; as_owner
@@ -16,7 +16,7 @@ set -euo pipefail
 export LC_ALL=C.UTF-8
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-debian_version=15
+debian_version=${PG_VERSION:-15}
 with=$(id -u)
 
 say() { printf '== %s\n' "$*" >&2; }
