@@ -753,6 +753,35 @@ SELECT orm.flush();
 SELECT (orm.get(NULL::kid, 2)).parent, orm.get(NULL::kid, 1) IS NULL AS gone,
 	orm.get(NULL::pet, 1), orm.get(NULL::parent, 20);
 ROLLBACK;
+-- DDL that changes rows, or what a relation shows
+CREATE TABLE parted (id int PRIMARY KEY, v int) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (1) TO (10);
+CREATE TABLE parted_10 PARTITION OF parted FOR VALUES FROM (10) TO (20);
+INSERT INTO parted VALUES (1, 1), (10, 10);
+CREATE VIEW doubled AS SELECT id, id * 2 AS v FROM parted;
+CREATE MATERIALIZED VIEW tripled AS SELECT id, v * 3 AS v FROM parted;
+SELECT orm.map('parted'), orm.map('doubled', primary_key => '{id}'),
+	orm.map('tripled', primary_key => '{id}');
+BEGIN;
+SELECT orm.get(NULL::parted, 1), orm.get(NULL::parted, 10),
+	orm.get(NULL::doubled, 10), orm.get(NULL::tripled, 10);
+CREATE OR REPLACE VIEW doubled AS SELECT id, id * 20 AS v FROM parted;
+SELECT orm.get(NULL::doubled, 10);
+UPDATE parted SET v = v + 1;
+SELECT orm.get(NULL::parted, 10), orm.get(NULL::tripled, 10);
+REFRESH MATERIALIZED VIEW tripled;
+SELECT orm.get(NULL::tripled, 10);
+DROP MATERIALIZED VIEW tripled;
+ALTER TABLE parted ALTER v TYPE int USING v + 5;
+SELECT orm.get(NULL::parted, 1), orm.get(NULL::parted, 10);
+DROP TABLE parted_1;
+SELECT orm.get(NULL::parted, 1) IS NULL AS gone, orm.get(NULL::parted, 10);
+ALTER TABLE parted DETACH PARTITION parted_10;
+SELECT orm.get(NULL::parted, 10) IS NULL AS gone;
+ALTER TABLE parted ATTACH PARTITION parted_10 FOR VALUES FROM (10) TO (20);
+SELECT orm.get(NULL::parted, 10);
+ROLLBACK;
+DROP TABLE parted CASCADE;
 -- pending changes are kept, and laid over what is read again
 BEGIN;
 SET LOCAL orm.autoflush = off;

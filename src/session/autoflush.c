@@ -474,7 +474,28 @@ flush_at_transaction_end(Node *statement)
 		flush_with_snapshot(NULL, FLUSH_COMMIT);
 }
 
-/* Utility statements that change rows without the executor. */
+/*
+ * Does a utility statement change rows, or what a relation shows, without
+ * the executor's knowledge?
+ */
+static bool
+utility_changes_rows(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_CopyStmt:
+		case T_TruncateStmt:
+		case T_AlterTableStmt:	/* may compute columns anew */
+		case T_DropStmt:		/* perhaps a partition */
+		case T_DropOwnedStmt:
+		case T_ViewStmt:
+		case T_RefreshMatViewStmt:
+			return true;
+		default:
+			return false;
+	}
+}
+
 static void
 expire_after_utility(Node *statement)
 {
@@ -489,7 +510,7 @@ expire_after_utility(Node *statement)
 		if (OidIsValid(relid))
 			sessions_expire_written(relid, NULL);
 	}
-	else						/* ALTER TABLE may compute columns anew */
+	else
 		sessions_expire_model(InvalidOid, NULL);
 }
 
@@ -505,9 +526,7 @@ orm_process_utility(PlannedStmt *pstmt, const char *query_string,
 
 	is_discard_all = IsA(statement, DiscardStmt) &&
 		castNode(DiscardStmt, statement)->target == DISCARD_ALL;
-	expire = sessions_object_count > 0 &&
-		(IsA(statement, CopyStmt) || IsA(statement, TruncateStmt) ||
-		 IsA(statement, AlterTableStmt));
+	expire = sessions_object_count > 0 && utility_changes_rows(statement);
 	if (sessions_unflushed_count > 0)
 		flush_before_utility(statement);
 	execute_snapshot = IsA(statement, ExecuteStmt) && ActivePortal != NULL ?
