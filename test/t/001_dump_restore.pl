@@ -42,7 +42,9 @@ my $rows = q(
 	SELECT b.hostname, g.name FROM boy b, girls(b) g ORDER BY 1, 2;
 	SELECT i::text, (i."order").no FROM "Order item" i ORDER BY 1;
 	SELECT o.no, i.line FROM "Order" o, items(o) i ORDER BY 1, 2;
-	SELECT * FROM names ORDER BY 1;);
+	SELECT * FROM names ORDER BY 1;
+	SELECT * FROM "Order doc" ORDER BY region, no;
+	SELECT orm.json_schema('"Order doc"'););
 
 # As the role that owns the models.
 sub as_app
@@ -77,6 +79,13 @@ sub check_restored
 			q(SELECT nid FROM orm.add(NULL::person, '{"name": "new"}');)),
 		3,
 		"$database: keys go on where they were");
+	is( as_app(
+			$database,
+			q(INSERT INTO "Order doc" (data)
+				VALUES ('{"region": "南", "no": 7}') RETURNING data;
+			DELETE FROM "Order doc" WHERE no = 7 RETURNING no;)),
+		qq({"no": 7, "items": [], "region": "南"}\n7),
+		"$database: ORM views can be written");
 	is( as_app(
 			$database, q(SELECT orm.drop_all('other');
 				SELECT class FROM orm.models WHERE relation IS NULL;
@@ -125,6 +134,8 @@ as_app(
 	SELECT orm.map('"Order"', 'Order');
 	SELECT orm.map('"Order item"', 'Item');
 	SELECT orm.relate('Item', 'order', 'Order', backref => 'items');
+	SELECT orm.create_view('"Order doc"', 'Order',
+		'@insert @update @delete { region no items { line } }');
 
 	CREATE SCHEMA other;
 	SELECT orm.declare('Declared', 'declared', schema => 'other',
