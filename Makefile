@@ -117,6 +117,7 @@ REGRESS_TESTS = \
 ISOLATION_TESTS = \
 	models \
 	sessions \
+	lost_updates \
 	scoped_sessions \
 	bulk \
 	engines \

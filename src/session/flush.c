@@ -158,6 +158,39 @@ append_batches(List *list, List *batches, Oid relid, StatementKind kind)
 }
 
 /*
+ * The UPDATEs of one relation.  Each statement locks its rows in the order of
+ * their keys; where several write to the relation, all of its rows are locked
+ * before the first, or two flushes could wait for each other.
+ */
+static List *
+append_updates(List *list, List *batches, Oid relid)
+{
+	List	   *updates = append_batches(NIL, batches, relid, STATEMENT_UPDATE);
+	List	   *writes;
+	FlushBatch *lock;
+	ListCell   *cell;
+
+	updates = append_batches(updates, batches, relid, STATEMENT_UPDATE_KEY);
+	if (updates == NIL)
+		return list;
+	writes = append_batches(list_copy(updates), batches, relid,
+							STATEMENT_DELETE);
+	lock = palloc0(sizeof(FlushBatch));
+	*lock = *(FlushBatch *) linitial(updates);
+	if (list_length(writes) > 1 && model_has_xmin(lock->model))
+	{
+		lock->kind = STATEMENT_LOCK;
+		lock->columns = NULL;
+		lock->objects = NIL;
+		foreach(cell, writes)
+			lock->objects = list_concat(lock->objects,
+										((FlushBatch *) lfirst(cell))->objects);
+		list = lappend(list, lock);
+	}
+	return list_concat(list, updates);
+}
+
+/*
  * Batches in the order INSERT, UPDATE, association rows, DELETE; within each
  * in the order of foreign keys, the deletes in the reverse of it.
  */
@@ -172,12 +205,7 @@ batches_in_order(List *batches)
 		result = append_batches(result, batches, lfirst_oid(cell),
 								STATEMENT_INSERT);
 	foreach(cell, order)
-	{
-		result = append_batches(result, batches, lfirst_oid(cell),
-								STATEMENT_UPDATE);
-		result = append_batches(result, batches, lfirst_oid(cell),
-								STATEMENT_UPDATE_KEY);
-	}
+		result = append_updates(result, batches, lfirst_oid(cell));
 	result = append_batches(result, batches, InvalidOid, STATEMENT_UNLINK);
 	result = append_batches(result, batches, InvalidOid, STATEMENT_LINK);
 	for (int i = list_length(order) - 1; i >= 0; i--)

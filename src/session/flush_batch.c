@@ -60,6 +60,8 @@ flush_kind_text(StatementKind kind)
 		case STATEMENT_INSERT:
 		case STATEMENT_LINK:
 			return "INSERT";
+		case STATEMENT_LOCK:
+			return "SELECT";
 		case STATEMENT_DELETE:
 		case STATEMENT_UNLINK:
 		case STATEMENT_UNLINK_ALL:
@@ -687,8 +689,22 @@ nullable_self_columns(FlushBatch *batch)
 	return result;
 }
 
-int64
-flush_batch(FlushBatch *batch)
+static void
+lock_rows(FlushBatch *batch)
+{
+	Object	   *first = linitial(batch->objects);
+	StatementSubject subject;
+	Datum		rows;
+
+	batch->model = objects_model(first->model_objects);
+	subject = flush_subject(batch);
+	rows = old_rows_array(batch->model, batch_items(batch),
+						  list_length(batch->objects));
+	own_statement_execute(flush_plan(&subject), &rows, NULL, None_Receiver);
+}
+
+static int64
+write_batch(FlushBatch *batch)
 {
 	FlushItem  *items = batch_items(batch);
 	FlushItem  *end = items + list_length(batch->objects);
@@ -717,6 +733,15 @@ flush_batch(FlushBatch *batch)
 	}
 	MemoryContextDelete(chunk);
 	return written;
+}
+
+int64
+flush_batch(FlushBatch *batch)
+{
+	if (batch->kind != STATEMENT_LOCK)
+		return write_batch(batch);
+	lock_rows(batch);
+	return 0;
 }
 
 void

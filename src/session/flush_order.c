@@ -237,6 +237,7 @@ flush_order(List *batches)
 		if (!batch->model->association)
 			relids = list_append_unique_oid(relids, batch->model->relid);
 	}
+	list_sort(relids, list_oid_cmp);	/* the same in every backend */
 	edges = edges_between(relids);
 	order = order_tables(relids, edges);
 	foreach(cell, batches)

@@ -10,10 +10,14 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
 
 #include "session/flush.h"
 
@@ -181,6 +185,41 @@ update_key_sql(const StatementSubject *subject)
 	return update_statement_sql(model, subject->columns, true);
 }
 
+/* "t.c = r.c AND ..." over the columns of the key, or of a link */
+static char *
+key_columns_condition_sql(Model *model)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		const char *column = column_sql(model, model->keys[i].attnum);
+
+		appendStringInfo(&sql, "%st.%s %s r.%s", i > 0 ? " AND " : "",
+						 column, operator_sql(model->keys[i].eq_operator),
+						 column);
+	}
+	return sql.data;
+}
+
+/* The rows, in the order in which every flush locks them. */
+static char *
+lock_sql(const StatementSubject *subject)
+{
+	Model	   *model = subject->model;
+	StringInfoData order;
+
+	initStringInfo(&order);
+	for (int i = 0; i < model->nkeys; i++)
+		appendStringInfo(&order, "%st.%s", i > 0 ? ", " : "",
+						 column_sql(model, model->keys[i].attnum));
+	return psprintf("/* pg_orm flush %s */ SELECT FROM %s AS t, pg_catalog.unnest($1) AS r "
+					"WHERE %s ORDER BY %s FOR NO KEY UPDATE OF t",
+					class_comment(model), model->relation_name,
+					key_columns_condition_sql(model), order.data);
+}
+
 /* Lets go of what the rows reference, since that is deleted before them. */
 static char *
 release_sql(const StatementSubject *subject)
@@ -218,25 +257,41 @@ delete_sql(const StatementSubject *subject)
  * ------------------------------------------------------------------------
  */
 
-/* "t.c = r.c AND ..." over the columns of a link */
+/*
+ * The columns of a link as the target of ON CONFLICT, if there is a unique
+ * index that it can mean; else "".
+ */
 static char *
-link_condition_sql(Model *model)
+link_conflict_sql(Model *model, const char *columns)
 {
-	StringInfoData sql;
+	Relation	relation = relation_open(model->relid, AccessShareLock);
+	Bitmapset  *key = NULL;
+	bool		found = false;
+	ListCell   *cell;
 
-	initStringInfo(&sql);
 	for (int i = 0; i < model->nkeys; i++)
+		key = bms_add_member(key, model->keys[i].attnum);
+	foreach(cell, RelationGetIndexList(relation))
 	{
-		const char *column = column_sql(model, model->keys[i].attnum);
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+		Bitmapset  *indexed = NULL;
 
-		appendStringInfo(&sql, "%st.%s %s r.%s", i > 0 ? " AND " : "",
-						 column, operator_sql(model->keys[i].eq_operator),
-						 column);
+		for (int i = 0; i < form->indnkeyatts; i++)
+			indexed = bms_add_member(indexed, form->indkey.values[i]);
+		found |= form->indisunique && form->indisvalid &&
+			form->indimmediate && bms_equal(indexed, key) &&
+			RelationGetIndexPredicate(index) == NIL;
+		index_close(index, AccessShareLock);
 	}
-	return sql.data;
+	relation_close(relation, AccessShareLock);
+	return found ? psprintf(" ON CONFLICT (%s) DO NOTHING", columns) : "";
 }
 
-/* A link that is there already is not doubled. */
+/*
+ * A link that is there already is not doubled, nor one that somebody else
+ * makes at the same time, if the table can tell.
+ */
 static char *
 link_sql(const StatementSubject *subject)
 {
@@ -255,10 +310,11 @@ link_sql(const StatementSubject *subject)
 	}
 	return psprintf("/* pg_orm flush %s */ INSERT INTO %s (%s) "
 					"SELECT %s FROM pg_catalog.unnest($1) AS r "
-					"WHERE NOT EXISTS (SELECT FROM %s AS t WHERE %s)",
+					"WHERE NOT EXISTS (SELECT FROM %s AS t WHERE %s)%s",
 					class_comment(model), model->relation_name, names.data,
 					values.data, model->relation_name,
-					link_condition_sql(model));
+					key_columns_condition_sql(model),
+					link_conflict_sql(model, names.data));
 }
 
 static char *
@@ -269,7 +325,7 @@ unlink_sql(const StatementSubject *subject)
 	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t "
 					"USING pg_catalog.unnest($1) AS r WHERE %s",
 					class_comment(model), model->relation_name,
-					link_condition_sql(model));
+					key_columns_condition_sql(model));
 }
 
 /* The links of objects that are about to be deleted. */
@@ -317,6 +373,7 @@ static const FlushStatement flush_statements[] = {
 	[STATEMENT_INSERT] = {insert_sql, 1},
 	[STATEMENT_UPDATE] = {update_sql, 2},
 	[STATEMENT_UPDATE_KEY] = {update_key_sql, 3},
+	[STATEMENT_LOCK] = {lock_sql, 1},
 	[STATEMENT_RELEASE] = {release_sql, 2},
 	[STATEMENT_LINK] = {link_sql, 1},
 	[STATEMENT_UNLINK] = {unlink_sql, 1},

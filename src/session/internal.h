@@ -310,6 +310,7 @@ typedef enum StatementKind
 	STATEMENT_INSERT,
 	STATEMENT_UPDATE,
 	STATEMENT_UPDATE_KEY,
+	STATEMENT_LOCK,				/* rows that several statements will write */
 	STATEMENT_RELEASE,			/* NULL in foreign keys, before a DELETE */
 	STATEMENT_LINK,				/* association rows */
 	STATEMENT_UNLINK,
