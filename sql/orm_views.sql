@@ -319,18 +319,21 @@ INSERT INTO types (id, f4, f8, n, d, ts, tstz, ia, t, jb, j) VALUES (3, 'NaN', '
 	(4, 'Infinity', -0.0, 1.00, '0044-03-15 BC', '294276-12-31 23:59:59', NULL, '{{1,2},{3,4}}', ' ', '"y"', 'null'),
 	(5, 1e-45, 5e-324, 1e-20, '4713-01-01 BC', '0001-01-01', '1900-01-01 00:00:17+00:17:30', '[0:1]={7,8}', NULL, '{}', '[]');
 SELECT orm.create_view('types_doc', 'types', '{ * }');
+SET DateStyle = 'ISO, YMD';
+SET IntervalStyle = 'postgres';
+SET TimeZone = 'UTC';
 CREATE TEMP TABLE types_before AS SELECT id, ty::text AS whole, data FROM types_doc JOIN types ty USING (id);
 SET TimeZone = 'Asia/Kathmandu';
 -- written back as it is, which changes nothing
 UPDATE types_doc SET data = data;
 SELECT count(orm.save('types', data)) FROM types_before;
-RESET TimeZone;
+SET TimeZone = 'UTC';
 SELECT count(*) FROM types ty JOIN types_before b USING (id) WHERE ty::text = b.whole;
 SET TimeZone = 'UTC';
 -- and into an empty table (JSON has no blanks, and no bounds of an array)
 DELETE FROM types;
 INSERT INTO types_doc (data) SELECT data FROM types_before;
-RESET TimeZone;
+SET TimeZone = 'UTC';
 SELECT id, CASE WHEN ty::text = b.whole THEN 'same' ELSE b.whole || E'\n' || ty::text END AS result
 	FROM types_before b JOIN types ty USING (id) ORDER BY id;
 

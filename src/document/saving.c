@@ -544,7 +544,10 @@ update_object(SaveContext *context, Selection *selection,
 	return row;
 }
 
-/* Within a document, nothing but a key means an object that exists. */
+/*
+ * Within a document, nothing but a key means an object that exists; but a
+ * member of a one-to-many has its foreign key besides.
+ */
 static bool
 is_reference(SaveContext *context, Selection *selection,
 			 SavedDocument *parts)
@@ -631,7 +634,8 @@ save_object(SaveContext *context, Selection *selection, Jsonb *doc,
 	if (object == NULL)
 	{
 		if (mode == SAVE_UPDATE ||
-			(key != NULL && is_reference(context, selection, &parts)))
+			(key != NULL && known == NULL &&
+			 is_reference(context, selection, &parts)))
 			report_missing_object(model, key);
 		return insert_object(context, selection, &parts, known);
 	}
