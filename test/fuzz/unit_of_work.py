@@ -17,7 +17,7 @@ import sys
 
 import psycopg2
 
-from uow_model import CLASSES, Refused, State
+from uow_model import CLASSES, Refused, State, Uncertain
 
 SETUP = """
 SET client_min_messages = error;
@@ -384,10 +384,6 @@ def truncate(cursor, state):
     state.truncate()
 
 
-class Uncertain(Exception):
-    """The model does not know what happens within a block."""
-
-
 class Program:
     """A connection's transaction, and the model's state of it."""
 
@@ -431,6 +427,7 @@ class Program:
         """Plays the step on both sides."""
         before = self.state.copy()
         expected, value = set(), None
+        self.state.loads = 0
         try:
             value = step.play(self.state)
             if self.stack is None:

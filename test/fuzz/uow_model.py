@@ -11,6 +11,10 @@ class Refused(Exception):
         self.states = set(states)
 
 
+class Uncertain(Exception):
+    """The model does not know what happens."""
+
+
 class Relation:
     def __init__(self, owner, name, kind, target, local=None, remote=None, cascade=False, orphan=False,
                  passive=False):
@@ -114,7 +118,8 @@ class State:
         self.sequence = 1001
         self.possible = set()  # errors that are not certain
         self.autoflush = True
-        self.limited = False  # clean objects are forgotten at any time
+        self.limited = False  # clean objects are forgotten at any load
+        self.loads = 0
 
     # -- copies -----------------------------------------------------------
     def copy(self):
@@ -166,6 +171,7 @@ class State:
     def take_row(self, cls, row, populate=False):
         """A row was read; what the session shows for it."""
         o = self.find(cls, row[CLASSES[cls].key])
+        self.loads += 1
         if o is None:
             o = Object(cls, row[CLASSES[cls].key], "stored")
             o.stored = dict(row)
@@ -262,6 +268,8 @@ class State:
             return o
         elif o.state == "deleted":
             o.state = "pending"
+        elif self.limited and self.loads:
+            raise Uncertain
         else:
             raise Refused("23505")
         o.keep(row, row)
