@@ -60,6 +60,8 @@ missing_packages() {
 		perl -MIPC::Run -MTest::More -e 1 2>/dev/null ||
 			echo perl libipc-run-perl
 		command -v prove >/dev/null || echo perl
+		command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ] ||
+			echo pgbouncer
 	fi
 	printf '%s\n' "${extra_packages[@]:-}"
 }

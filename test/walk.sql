@@ -53,8 +53,12 @@ CREATE FUNCTION repr(girl) RETURNS text LANGUAGE sql AS 'SELECT $1.name';     --
 SELECT repr(g), g.repr FROM girl g ORDER BY id;
 
 -- 线程安全: scoped_session
-CALL orm.begin('request-42');
-SELECT id, name FROM orm.add(NULL::users, '{"name": "scoped"}');
-CALL orm.commit();
-CALL orm.close('request-42');
+SELECT orm.create_engine('test1', pool_size => 5, max_overflow => 0, pool_timeout => 30, pool_recycle => -1);
+SELECT orm.sessionmaker('web', engine => 'test1');                            -- Session = sessionmaker(bind=engine)
+CALL orm.begin('web/request-42');                                             -- session = scoped_session(Session)
+SELECT engine, size, in_use, waiting FROM orm.engine_status();
+SELECT id, name FROM orm.add(NULL::users, '{"name": "scoped"}');              -- session.add(obj1)
+CALL orm.commit();                                                            -- session.commit()
+CALL orm.close('web/request-42');                                             -- session.close()
+SELECT engine, size, in_use, waiting FROM orm.engine_status();
 SELECT id, name FROM users ORDER BY id;

@@ -59,7 +59,7 @@ is($status, 0, 'psql ran to the end');
 sub of_block
 {
 	my ($output, $number) = @_;
-	my ($part) = $output =~ /^BLOCK $number\n(.*?)(?:^BLOCK \d+\n|\z)/ms;
+	my ($part) = $output =~ /^BLOCK $number\n(.*?)(?:^BLOCK \d+(?:\n|\z)|\z)/ms;
 
 	$part =~ s/[ \t]+$//mg;
 	$part =~ s/\n+/\n/g;
