@@ -241,7 +241,18 @@ engine_config_table(void)
 	return engine_def;
 }
 
-const Engine *
+/* A copy, since whatever is called next may read the cache anew. */
+static Engine *
+engine_copy(const Engine *engine)
+{
+	Engine	   *copy = palloc(sizeof(Engine));
+
+	*copy = *engine;
+	copy->name = pstrdup(engine->name);
+	return copy;
+}
+
+Engine *
 engine_by_id(Oid id)
 {
 	ListCell   *cell;
@@ -252,7 +263,7 @@ engine_by_id(Oid id)
 		Engine	   *engine = lfirst(cell);
 
 		if (engine->id == id)
-			return engine;
+			return engine_copy(engine);
 	}
 	return NULL;
 }
@@ -377,19 +388,15 @@ name_argument(FunctionCallInfo fcinfo, int argno, const char *name)
 	return text_to_cstring(PG_GETARG_TEXT_PP(argno));
 }
 
-static const Engine *
+static void
 require_engine(const char *name)
 {
-	const Engine *engine;
-
 	cache_use();
-	engine = engine_by_name(name);
-	if (engine == NULL)
+	if (engine_by_name(name) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("engine \"%s\" does not exist", name),
 				 errhint("orm.engines has those that do.")));
-	return engine;
 }
 
 static void
@@ -515,7 +522,7 @@ orm_drop_engine(PG_FUNCTION_ARGS)
 	char	   *in_use;
 
 	config_lock();
-	(void) require_engine(name);
+	require_engine(name);
 	in_use = makers_of_engine(name);
 	if (in_use != NULL)
 		ereport(ERROR,
@@ -559,7 +566,7 @@ orm_sessionmaker(PG_FUNCTION_ARGS)
 
 	check_maker_name(name);
 	config_lock();
-	(void) require_engine(engine);
+	require_engine(engine);
 	config_execute("INSERT INTO orm.sessionmaker_def AS d"
 				   " (name, engine, autoflush, expire_on_commit)"
 				   " VALUES ($1, $2, $3, $4)"

@@ -27,10 +27,7 @@ typedef struct Engine
 /* The config table orm.engine_def: what the locks of slots are of. */
 extern Oid	engine_config_table(void);
 
-/*
- * The engine with that id, or NULL; in the cache, so to be used before
- * anything else is called.
- */
-extern const Engine *engine_by_id(Oid id);
+/* The engine with that id, in the current memory context, or NULL. */
+extern Engine *engine_by_id(Oid id);
 
 #endif							/* PG_ORM_ENGINE_INTERNAL_H */

@@ -182,7 +182,7 @@ slot_wait(EngineSlot *slot)
 
 	for (;;)
 	{
-		const Engine *engine;
+		Engine	   *engine;
 		double		waited;
 		int			nslots;
 
@@ -208,7 +208,7 @@ slot_wait(EngineSlot *slot)
 void
 engine_slot_take(Oid engine_id, EngineSlot *slot)
 {
-	const Engine *engine = engine_by_id(engine_id);
+	Engine	   *engine = engine_by_id(engine_id);
 	LOCKTAG		waiting;
 
 	/* a standby has no locks of that strength */
