@@ -37,29 +37,37 @@ $node->safe_psql(
 # PgBouncer
 #
 my $dir = PostgreSQL::Test::Utils::tempdir_short();
-my $port = PostgreSQL::Test::Cluster::get_free_port();
-my $pooled = "host=$dir port=$port dbname=app user=app";
-my $pidfile = "$dir/pid";
+my ($port, $pooled, $pidfile);
+
+# Waits until the condition holds.
+sub wait_until
+{
+	my ($what, $condition) = @_;
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return if $condition->();
+		select undef, undef, undef, 0.1;
+	}
+	die "timed out: $what";
+}
 
 sub stop_pgbouncer
 {
-	return unless -e $pidfile;
-	my $pid = slurp_file($pidfile);
-	kill 'TERM', $pid;
-	for (1 .. 100)
-	{
-		last unless -e $pidfile;
-		select undef, undef, undef, 0.1;
-	}
+	return unless defined $pidfile && -e $pidfile;
+	kill 'TERM', slurp_file($pidfile);
+	wait_until('PgBouncer stops', sub { !-e $pidfile });
 	return;
 }
 
-# Further settings: name => value.
+# Starts another one, with further settings: name => value.
 sub start_pgbouncer
 {
 	my (%settings) = @_;
 
 	stop_pgbouncer();
+	$port = PostgreSQL::Test::Cluster::get_free_port();
+	$pooled = "host=$dir port=$port dbname=app user=app";
+	$pidfile = "$dir/pid.$port";
 	append_to_file("$dir/users", qq("app" ""\n)) unless -e "$dir/users";
 	unlink "$dir/ini";
 	append_to_file(
@@ -78,13 +86,19 @@ pidfile = %s
 }, $node->host, $node->port, $port, $dir, $dir, $dir, $pidfile,
 		join("\n", map { "$_ = $settings{$_}" } sort keys %settings));
 	system_or_bail($pgbouncer, '-q', '-d', "$dir/ini");
+	wait_until(
+		'PgBouncer starts',
+		sub {
+			IPC::Run::run [ 'psql', '-XAtc', 'SELECT 1', $pooled ],
+			  '>', \my $out, '2>', \my $error;
+		});
 	return;
 }
 
 END
 {
 	my $status = $?;
-	stop_pgbouncer() if defined $pidfile;
+	stop_pgbouncer();
 	$? = $status;
 }
 
@@ -291,7 +305,7 @@ CALL orm.commit();
 command_like(
 	[
 		'pgbench', '-n', '-c', '10', '-j', '2', '-t', '20', '-f', $script,
-		"host=$dir port=$port dbname=app user=app"
+		$pooled
 	],
 	qr{processed: 200/200},
 	'ten clients');
