@@ -47,9 +47,8 @@ is($node->safe_psql('app', $names),
 eval { $backend->{run}->finish };
 
 ($backend, $pid) = half_done('killed');
-kill 'KILL', $pid;
+crash_by($node, $pid);
 eval { $backend->{run}->finish };
-$node->poll_query_until('postgres', 'SELECT true');
 is($node->safe_psql('app', $names),
 	"killed committed\nterminated committed",
 	'nor does a killed one, after the server has recovered');

@@ -94,12 +94,7 @@ holder_ends('pg_terminate_backend',
 	$holder->query_safe("CALL orm.begin('web/a')");
 	$holder->query_safe('SELECT orm.add(NULL::item, \'{"pid": 1}\'); SELECT orm.flush()');
 	is(status(), '1|0', 'kill -9: one holds the slot');
-	kill 9, $pid;
-	$node->poll_query_until('app', 'SELECT true') or die 'no restart';
-	$node->poll_query_until('app',
-		"SELECT pg_postmaster_start_time() IS NOT NULL AND NOT EXISTS
-			(SELECT FROM pg_stat_activity WHERE pid = $pid)")
-	  or die 'it is still there';
+	crash_by($node, $pid);
 	is(status(), '0|0', 'kill -9: it is free afterwards');
 	is($node->safe_psql('app', "CALL orm.begin('web/b')", timeout => 10), '',
 		'kill -9: the next one can begin');

@@ -9,7 +9,7 @@ use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 
-our @EXPORT = qw(new_server add_database);
+our @EXPORT = qw(new_server add_database crash_by);
 
 # A started server; what else is given goes to its init.
 sub new_server
@@ -37,6 +37,20 @@ sub add_database
 		$database, qq(
 		CREATE EXTENSION pg_orm;
 		CREATE SCHEMA app AUTHORIZATION app;));
+}
+
+# Kills a backend without mercy and waits until the server, which has to have
+# restart_after_crash on, is there again.  (A look at the log, since a query
+# sent meanwhile can fail in more than one way.)
+sub crash_by
+{
+	my ($node, $pid) = @_;
+	my $offset = -s $node->logfile;
+
+	kill 'KILL', $pid or die "cannot kill $pid";
+	$node->wait_for_log(qr/database system is ready to accept connections/,
+		$offset);
+	return;
 }
 
 1;
