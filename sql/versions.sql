@@ -151,6 +151,13 @@ SELECT * FROM orm.set(orm.get(NULL::item, 1), '{"label": "mine"}');
 SELECT * FROM orm.set(orm.get(NULL::item, 1), '{"label": "mine once more"}');
 SELECT elsewhere('UPDATE item SET n = 5 WHERE id = 1');
 SELECT orm.delete(orm.get(NULL::item, 1));
+-- what has been expired has none, unless a change was based on it
+SELECT * FROM orm.get(NULL::part, 1);
+UPDATE part SET label = 'raw' WHERE id = 1;
+SELECT orm.append(ROW(4, NULL, NULL)::item, 'parts', ROW(1, NULL, NULL)::part);
+SELECT orm.update_where(NULL::part, 'id = 1', '{"label": "bulk"}');
+SELECT orm.append(ROW(2, NULL, NULL)::item, 'parts', ROW(1, NULL, NULL)::part);
+SELECT * FROM part WHERE id = 1;
 RESET orm.expire_on_commit;
 SELECT orm.expunge_all();
 
@@ -282,6 +289,12 @@ SELECT orm.flush();
 SELECT * FROM page ORDER BY id;
 -- the version of the owner counts changes of its own columns only
 SELECT version FROM doc WHERE id = 1;
+ROLLBACK;
+-- a member that is not loaded has no version to compare, but counts
+BEGIN;
+SELECT orm.append(ROW(2, NULL, NULL)::doc, 'pages', ROW(1, NULL, NULL, NULL)::page);
+SELECT orm.flush();
+SELECT * FROM page WHERE id = 1;
 ROLLBACK;
 -- the row switch counts as well
 BEGIN;

@@ -276,6 +276,20 @@ version_note(Model *model, ObjectVersion *version, HeapTuple row,
 	version->number = row_version_number(model, row);
 }
 
+void
+version_forget(ObjectVersion *version)
+{
+	version->xmin = InvalidTransactionId;
+	version->rewritten = false;
+	version->number = -1;
+}
+
+bool
+version_is_known(const ObjectVersion *version)
+{
+	return TransactionIdIsValid(version->xmin) || version->number >= 0;
+}
+
 /* Is there a change that a flush has to write? */
 bool
 version_is_pending_work(const ObjectVersion *version)
@@ -448,6 +462,7 @@ object_create(Session *session, Model *model, const Datum *key,
 	object->top = version;
 	version->object = object;
 	version->state = state;
+	version->number = -1;
 	version->level = level;
 	dlist_push_tail(&level->versions, &version->level_node);
 	dlist_push_tail(&entry->objects, &object->model_node);
@@ -676,7 +691,10 @@ object_keep(Object *object)
 		dlist_delete(&top->level_node);
 	top->level = NULL;
 	if (top->rewritten)
+	{
 		version_set_stored(top, NULL);	/* its xmin is not known */
+		version_forget(top);
+	}
 	object_refile(object);
 }
 

@@ -230,6 +230,10 @@ extern void object_refile(Object *object);
 extern void version_note(Model *model, ObjectVersion *version, HeapTuple row,
 						 TransactionId xmin);
 
+/* The version of the stored row is not known (any more). */
+extern void version_forget(ObjectVersion *version);
+extern bool version_is_known(const ObjectVersion *version);
+
 /* Setters free what the version below does not share. */
 extern void version_set_stored(ObjectVersion *version, HeapTuple row);
 extern void version_set_changed(ObjectVersion *version, HeapTuple row,

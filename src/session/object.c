@@ -224,8 +224,16 @@ object_deleted_by_statement(Object *object)
 void
 object_expire_values(Object *object)
 {
-	if (object->top->state != OBJECT_PERSISTENT || object->top->stored == NULL)
+	ObjectVersion *version = object->top;
+
+	if (version->state != OBJECT_PERSISTENT ||
+		(version->stored == NULL &&
+		 (version_is_pending_work(version) || !version_is_known(version))))
 		return;
-	version_set_stored(object_touch(object), NULL);
+	version = object_touch(object);
+	version_set_stored(version, NULL);
+	/* the version counts only for changes that were based on it */
+	if (!version_is_pending_work(version))
+		version_forget(version);
 	object_refile(object);
 }

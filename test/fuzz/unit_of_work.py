@@ -26,21 +26,24 @@ DROP TABLE IF EXISTS team_tag, member, card, log, team, tag, node, item CASCADE;
 DROP SEQUENCE IF EXISTS member_seq;
 CREATE EXTENSION pg_orm;
 CREATE SEQUENCE member_seq START 1001;
-CREATE TABLE team (id int PRIMARY KEY, name text NOT NULL CHECK (name <> 'bad'),
+CREATE TABLE team (id int PRIMARY KEY, captain_id int, name text NOT NULL CHECK (name <> 'bad'),
     n int DEFAULT 7, twice int GENERATED ALWAYS AS (n * 2) STORED);
 CREATE TABLE member (id int PRIMARY KEY DEFAULT nextval('member_seq'),
     team_id int REFERENCES team, label text);
-CREATE TABLE card (id int PRIMARY KEY, team_id int NOT NULL REFERENCES team, label text);
+ALTER TABLE team ADD FOREIGN KEY (captain_id) REFERENCES member;
+CREATE TABLE card (id int PRIMARY KEY, team_id int NOT NULL REFERENCES team, label text,
+    version int NOT NULL DEFAULT 1);
 CREATE TABLE log (id int PRIMARY KEY, team_id int REFERENCES team ON DELETE CASCADE, label text);
 CREATE TABLE tag (id int PRIMARY KEY, name text UNIQUE DEFERRABLE);
 CREATE TABLE team_tag (team_id int REFERENCES team, tag_id int REFERENCES tag,
     PRIMARY KEY (team_id, tag_id));
 CREATE TABLE node (id int PRIMARY KEY, parent_id int REFERENCES node, label text);
 CREATE TABLE item (code text PRIMARY KEY DEFERRABLE, val int, version int NOT NULL DEFAULT 1);
-SELECT orm.map('team', 'Team'), orm.map('member', 'Member'), orm.map('card', 'Card'),
+SELECT orm.map('team', 'Team'), orm.map('member', 'Member'), orm.map('card', 'Card', version_column => 'version'),
     orm.map('log', 'Log'), orm.map('tag', 'Tag'), orm.map('node', 'Node'),
     orm.map('item', 'Item', version_column => 'version');
-SELECT orm.relate('Team', 'members', 'Member', backref => 'team');
+SELECT orm.relate('Team', 'members', 'Member', foreign_keys => '{team_id}', backref => 'team');
+SELECT orm.relate('Team', 'captain', 'Member', foreign_keys => '{captain_id}', backref => 'leads');
 SELECT orm.relate('Team', 'cards', 'Card', backref => 'team', cascade => 'all, delete-orphan');
 SELECT orm.relate('Team', 'logs', 'Log', cascade => 'all', passive_deletes => true);
 SELECT orm.relate('Team', 'tags', 'Tag', secondary => 'team_tag', backref => 'teams');
@@ -262,7 +265,7 @@ class Generator:
         return self.call(f"orm.delete({self.row_ref(cls, key)})", lambda s: s.delete(cls, key))
 
     def member_step(self, call, state):
-        owner, name = self.random.choice([("Team", "members"), ("Team", "cards"), ("Team", "logs"),
+        owner, name = self.random.choice([("Team", "members"), ("Member", "leads"), ("Team", "cards"), ("Team", "logs"),
                                           ("Team", "tags"), ("Tag", "teams"), ("Node", "children")])
         rel = CLASSES[owner].relations[name]
         if rel.target not in self.classes:
@@ -330,7 +333,7 @@ class Generator:
         cls = self.a_class()
         info = CLASSES[cls]
         row = self.full_row(cls, self.key(cls))
-        if cls == "Item":
+        if "version" in row:
             row["version"] = 5
         columns = [c for c in info.columns if c != "twice"]
         return Step(f"INSERT INTO {info.table} ({', '.join(columns)}) VALUES"
@@ -393,6 +396,8 @@ class Program:
         self.state = state
         self.autoflush = rng.random() < 0.65
         state.autoflush = self.autoflush
+        # objects outlive their transactions
+        state.keep = rng.random() < 0.25
         # with few clean objects at a time, of what is loaded at every call
         state.limited = rng.random() < 0.15
         self.generator = Generator(rng, [c for c in CLASSES if c != "Log" or not state.limited])
@@ -403,6 +408,10 @@ class Program:
         self.last = 0
         self.execute(f"SET orm.autoflush = {'on' if self.autoflush else 'off'}")
         self.execute(f"SET orm.identity_map_limit = {rng.choice([0, 1, 2]) if state.limited else 1000}")
+        self.execute("SET orm.expire_on_commit = on")
+        state.end_transaction(False)
+        if state.keep:
+            self.execute("SET orm.expire_on_commit = off")
         if state.limited:
             truncate(self.cursor, state)
 
@@ -451,7 +460,7 @@ class Program:
         else:
             self.compare_result(step, value)
         if self.stack is None:
-            self.state.end_transaction()
+            self.state.end_transaction(result is None)
 
     def compare_result(self, step, value):
         if step.kind not in ("row", "row or nulls", "rows"):
@@ -487,10 +496,10 @@ class Program:
         self.stack, self.at_begin = [], self.state.copy()
         self.savepoint()
 
-    def end(self):
+    def end(self, committed):
         self.execute("SET fuzz.at_commit = on")
         self.stack, self.failed = None, False
-        self.state.end_transaction()
+        self.state.end_transaction(committed)
 
     def commit(self):
         before = self.at_begin
@@ -508,7 +517,7 @@ class Program:
             self.fail(f"COMMIT: SQLSTATE {result}, expected {expected or 'none'}")
         if result is not None:
             self.rolled_back(before)
-        self.end()
+        self.end(result is None)
 
     def rolled_back(self, before):
         sequence = self.state.sequence
@@ -519,7 +528,7 @@ class Program:
         self.execute("ROLLBACK")
         self.log.append("ROLLBACK;")
         self.rolled_back(self.at_begin)
-        self.end()
+        self.end(False)
 
     def savepoint(self):
         self.last += 1

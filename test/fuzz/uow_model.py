@@ -36,9 +36,10 @@ class Class:
 
 
 CLASSES = {c.name: c for c in [
-    Class("Team", "team", "id", ["name", "n"], not_null=["name"], defaults={"n": 7}, extra=["twice"]),
+    Class("Team", "team", "id", ["name", "n"], {"captain_id": "Member"}, not_null=["name"], defaults={"n": 7}, extra=["twice"]),
     Class("Member", "member", "id", ["label"], {"team_id": "Team"}),
-    Class("Card", "card", "id", ["label"], {"team_id": "Team"}, not_null=["team_id"]),
+    Class("Card", "card", "id", ["label"], {"team_id": "Team"}, not_null=["team_id", "version"],
+          defaults={"version": 1}, extra=["version"]),
     Class("Log", "log", "id", ["label"], {"team_id": "Team"}),
     Class("Tag", "tag", "id", ["name"]),
     Class("Node", "node", "id", ["label"], {"parent_id": "Node"}),
@@ -49,6 +50,8 @@ for relation in [
         Relation("Team", "logs", "many", "Log", remote="team_id", cascade=True, passive=True),
         Relation("Team", "members", "many", "Member", remote="team_id"),
         Relation("Team", "tags", "m2m", "Tag"),
+        Relation("Team", "captain", "one", "Member", local="captain_id"),
+        Relation("Member", "leads", "many", "Team", remote="captain_id"),
         Relation("Tag", "teams", "m2m", "Team"),
         Relation("Member", "team", "one", "Team", local="team_id"),
         Relation("Card", "team", "one", "Team", local="team_id"),
@@ -119,6 +122,7 @@ class State:
         self.possible = set()  # errors that are not certain
         self.autoflush = True
         self.limited = False  # clean objects are forgotten at any load
+        self.keep = False  # objects outlive a transaction
         self.loads = 0
 
     # -- copies -----------------------------------------------------------
@@ -133,10 +137,15 @@ class State:
         self.objects = {i: [o.copy() for o in found] for i, found in other.objects.items()}
         self.pending_links = dict(other.pending_links)
         self.sequence, self.autoflush, self.limited = other.sequence, other.autoflush, other.limited
+        self.keep = other.keep
         self.possible = set()
 
-    def end_transaction(self):
-        self.objects, self.pending_links = {}, {}
+    def end_transaction(self, committed):
+        objects, self.objects, self.pending_links = self.all_objects(), {}, {}
+        if committed and self.keep:
+            for o in objects:
+                if o.state == "stored":
+                    self.put(o)
 
     def truncate(self):
         self.rows = {name: {} for name in CLASSES}
@@ -740,13 +749,16 @@ class State:
 
     def flush_inserts(self):
         errors, late, inserted = set(), [], []
+        new_members = any(o.cls == "Member" and o.state == "pending" for o in self.all_objects())
         for cls in INSERT_ORDER:
             objects = [o for o in self.all_objects() if o.cls == cls and o.state == "pending"]
             for o in objects:
                 row = self.stored_row(cls, o.changed, True)
-                if cls == "Node" and row["parent_id"] is not None:
-                    late.append((o, row["parent_id"]))
-                    row["parent_id"] = None
+                # a circle: inserted with NULL, and updated afterwards
+                column = {"Node": "parent_id", "Team": "captain_id" if new_members else None}.get(cls)
+                if column and row[column] is not None:
+                    late.append((o, column, row[column]))
+                    row[column] = None
                 errors |= self.row_errors(cls, row)
                 if o.key in self.rows[cls]:
                     errors.add("23505")
@@ -773,7 +785,7 @@ class State:
                 continue
             row = {**row, **{c: o.changed[c] for c in o.modified if c != "version"}}
             row = self.stored_row(o.cls, row, False)
-            if o.cls == "Item":
+            if "version" in row:
                 row["version"] += 1
             errors |= self.row_errors(o.cls, row)
             if any(c in o.modified for c in CLASSES[o.cls].foreign):
@@ -819,6 +831,10 @@ class State:
 
     def flush_deletes(self):
         errors = set()
+        going = [o for o in self.all_objects() if o.state == "stored" and o.marked]
+        for o in going:
+            if o.cls == "Team" and o.key in self.rows["Team"] and any(m.cls == "Member" for m in going):
+                self.rows["Team"][o.key]["captain_id"] = None
         for cls in reversed(INSERT_ORDER):
             marked = [o for o in self.all_objects() if o.cls == cls and o.state == "stored" and o.marked]
             keys = {o.key for o in marked}
@@ -837,11 +853,11 @@ class State:
         self.raise_errors(errors)
 
     def flush_late(self, late):
-        for o, parent in late:
-            self.rows["Node"][o.key]["parent_id"] = parent
-            if parent not in self.rows["Node"]:
+        for o, column, value in late:
+            self.rows[o.cls][o.key][column] = value
+            if value not in self.rows[CLASSES[o.cls].foreign[column]]:
                 raise Refused("23503")
-            o.stored = dict(self.rows["Node"][o.key])
+            o.stored = dict(self.rows[o.cls][o.key])
 
     # -- comparison -------------------------------------------------------
     def compare_rows(self, seen):
