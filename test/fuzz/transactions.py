@@ -3,8 +3,8 @@
 Usage: transactions.py DSN SEED STEPS
 
 Sends random transaction calls, savepoints, additions and errors to a server
-and predicts each one's SQLSTATE, the rows of the table and what every session
-has pending.  Ends with "ok", or with the statements that led to a difference.
+and predicts each one's SQLSTATE, the rows of the table, what every session
+has pending, and which of them have a slot of their engine.  Ends with "ok", or with the statements that led to a difference.
 Autoflush is off, so that what is pending is known.
 """
 import copy
@@ -42,6 +42,10 @@ CREATE OR REPLACE FUNCTION item_trigger() RETURNS trigger LANGUAGE plpgsql AS $$
     END $$;
 CREATE TRIGGER item_trigger BEFORE INSERT ON item
     FOR EACH ROW EXECUTE FUNCTION item_trigger();
+-- each session has an engine with one slot: one that is left behind fails the
+-- next begin
+SELECT orm.create_engine(name, pool_size => 1, pool_timeout => 0),
+    orm.sessionmaker(name, name) FROM unnest('{main,a,b}'::text[]) name;
 """
 
 SESSIONS = [None, "main", "a", "b"]
@@ -403,11 +407,17 @@ def differences(cursor, model):
     pending = {}
     for session, number in cursor.fetchall():
         pending.setdefault(session, set()).add(number)
-    model.touch()  # the view's function is volatile
+    cursor.execute("SELECT engine FROM orm.engine_status() WHERE in_use > 0")
+    slots = {row[0] for row in cursor.fetchall()}
+    model.touch()  # the functions are volatile
     if rows != model.rows:
         return f"rows: {rows - model.rows} too many, {model.rows - rows} missing"
     if pending != {k: v for k, v in model.pending.items() if v}:
         return f"pending: {pending}, expected {model.pending}"
+    # main has one without a begin, too, from its first use in a transaction
+    begun = set(model.begun())
+    if slots != begun and not (model.owner and slots == begun | {"main"}):
+        return f"slots: {slots}, expected {begun}"
     return None
 
 
