@@ -124,6 +124,15 @@ SELECT f."Der Schlüssel", k."select" FROM "kleiner Fuß" f, "der Kopf"(f) k ORD
 -- nothing else that it could give
 SELECT nid FROM orm.add(NULL::person, '{"nid": 80, "tags": [{"name": "red"}, {"name": "big"}]}');
 SELECT t.name FROM tag t ORDER BY 1;
+-- the key of an owner that is not stored yet: what refers to it follows
+SELECT * FROM orm.add(NULL::node, '{"id": 90, "label": "x", "children": [{"id": 91, "label": "y"}]}');
+SELECT id FROM orm.set(orm.get(NULL::node, 90), '{"id": 95}');
+SELECT * FROM orm.get(NULL::node, 91);
+SELECT id FROM orm.add(NULL::boy, '{"id": 90, "hostname": "b90", "girls": [1, {"id": 90, "name": "g90"}]}');
+SELECT id FROM orm.set(orm.get(NULL::boy, 90), '{"id": 95}');
+SELECT id FROM orm.set(orm.get(NULL::girl, 90), '{"id": 95}');
+SELECT boy_id, girl_id FROM boy2girl WHERE boy_id >= 90 ORDER BY 2;
+SELECT * FROM node WHERE id >= 90 ORDER BY 1;
 -- many documents: one statement for each model
 SELECT name FROM orm.add_all(NULL::girl, '[{"name": "a1", "boys": [{"hostname": "h1"}]},
 	{"name": "a2", "boys": [{"hostname": "h2"}, 1]}]');

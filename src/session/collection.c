@@ -474,6 +474,56 @@ collection_remove(Session *session, Model *model, Datum row,
 				   relationship->cascade & CASCADE_DELETE_ORPHAN);
 }
 
+/* Does the relationship lead to others by one of these columns? */
+static bool
+leads_by_columns(Relationship *relationship, Bitmapset *columns)
+{
+	return relationship->direction != RELATIONSHIP_MANY_TO_ONE &&
+		!relationship->viewonly &&
+		bms_overlap(columns, column_set(relationship->nlocal,
+										relationship->local_attnums));
+}
+
+static void
+member_follow(Session *session, Model *model, Datum row,
+			  Relationship *relationship, Datum member)
+{
+	Model	   *target = model_by_relid(relationship->target, false);
+
+	if (relationship->direction == RELATIONSHIP_MANY_TO_MANY)
+		session_link(session, relationship, row, member);
+	else
+		member_assign(model, row, relationship, target,
+					  member_object(session, target, member));
+}
+
+void
+members_follow(Session *session, Model *model, Datum before, Datum after,
+			   Bitmapset *columns)
+{
+	List	  **members = palloc0(model->nrelationships * sizeof(List *));
+	bool		any = false;
+	ListCell   *cell;
+
+	for (int i = 0; i < model->nrelationships; i++)
+		any |= leads_by_columns(model->relationships[i], columns);
+	if (!any)
+		return;
+	for (int i = 0; i < model->nrelationships; i++)
+	{
+		if (leads_by_columns(model->relationships[i], columns))
+			members[i] = collection_members(session, model, before,
+											model->relationships[i], false);
+	}
+	session_forget_links(session, model, before);
+	for (int i = 0; i < model->nrelationships; i++)
+	{
+		foreach(cell, members[i])
+			member_follow(session, model, after, model->relationships[i],
+						  PointerGetDatum(lfirst(cell)));
+	}
+}
+
 void
 collection_replace(Session *session, Model *model, Datum row,
 				   Relationship *relationship, List *members)

@@ -95,6 +95,13 @@ extern void collection_remove(Session *session, Model *model, Datum row,
 extern void collection_replace(Session *session, Model *model, Datum row,
 							   Relationship *relationship, List *members);
 
+/*
+ * Columns of an object that is not stored yet have changed: pending members
+ * and links that refer to them follow.
+ */
+extern void members_follow(Session *session, Model *model, Datum before,
+						   Datum after, Bitmapset *columns);
+
 /* A viewonly relationship is never written: 42809. */
 extern void require_writable_relationship(Model *model,
 										  Relationship *relationship);

@@ -352,8 +352,12 @@ session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
 	row_require_settable(model, columns);
 	if (object->top->state == OBJECT_PENDING)
 	{
+		Datum		before = row_from_tuple(model, current);
+
 		access_require(model, ACL_INSERT, columns);
 		pending_set(model, object, tuple, columns);
+		members_follow(object->session, model, before,
+					   row_from_tuple(model, tuple), columns);
 	}
 	else
 	{
