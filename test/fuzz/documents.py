@@ -25,6 +25,10 @@ TYPES = {
 KEYS = [["int"], ["text"], ["bigint"], ["int", "text"]]
 
 
+def as_text(row):
+    return json.dumps(row, sort_keys=True)
+
+
 class Table:
     def __init__(self, name, rng):
         self.name = name
@@ -195,8 +199,8 @@ class World:
                 "SELECT to_jsonb(x) FROM %s x ORDER BY %s" % (
                     self.quote(t.name), ", ".join(t.key_names())))]
         for link, *_ in self.links:
-            result[link] = [r[0] for r in self.sql(
-                "SELECT to_jsonb(x) FROM %s x ORDER BY x::text" % link)]
+            result[link] = sorted([r[0] for r in self.sql(
+                "SELECT to_jsonb(x) FROM %s x" % link)], key=as_text)
         return result
 
     def related(self, rows, table, row, relation):
@@ -350,9 +354,7 @@ class World:
             rows[t.name] = [by_key[tuple(o[0][k] for k in t.key_names())]
                             for o in order]
         for link, *_ in self.links:
-            rows[link] = [r[0] for r in self.sql(
-                "SELECT to_jsonb(x) FROM jsonb_populate_recordset(NULL::%s,"
-                " %%s) x ORDER BY x::text" % link, json.dumps(rows[link]))]
+            rows[link].sort(key=as_text)
         return rows
 
     def change(self, rows, table, row, doc, name, touched):
