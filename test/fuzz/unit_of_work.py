@@ -256,6 +256,10 @@ class Generator:
                              {rel.name: self.relation_value(rel, state, 1)})
 
     def make_rekey(self, state):
+        pending = [(o.cls, o.key) for o in state.all_objects() if o.state == "pending" and o.cls in self.classes]
+        if pending and self.chance(0.6):
+            cls, key = self.random.choice(sorted(pending, key=str))
+            return self.set_step(cls, key, {**self.columns_doc(cls, 0.2), CLASSES[cls].key: self.key(cls)})
         return self.set_step("Item", self.known_key("Item", state),
                              {"code": self.random.choice(["a", "B", "c c", "d'", "e", "f", "g", "h"])})
 

@@ -244,12 +244,32 @@ class State:
             return
         row = {**current, **columns}
         if o.state == "pending":
+            before, key = o.key, row[CLASSES[o.cls].key]
+            other = self.find(o.cls, key) if key != before else None
+            if other is not None and other.state != "deleted" and not other.marked:
+                raise Refused("23505")
             o.keep(row, o.modified | set(columns))
-            self.rekey(o, row[CLASSES[o.cls].key])
+            self.rekey(o, key)
+            if key != before:
+                self.follow(o, before)
             return
         o.keep(row, [c for c in row if row[c] != o.stored[c]])
         if o.orphan and row["team_id"] is not None:
             o.orphan = False
+
+    def follow(self, o, before):
+        """Members and links of one that is not stored go with its key."""
+        members = [(rel, self.members(rel, before, False)) for rel in CLASSES[o.cls].relations.values()
+                   if rel.kind != "one"]
+        self.forget_links(o.cls, before)
+        for rel, keys in members:
+            for key in keys:
+                if rel.kind == "m2m":
+                    self.link(rel, o.key, key)
+                else:
+                    member = self.find(rel.target, key)
+                    self.undelete(member)
+                    self.set_foreign_key(member, rel.remote, o.key)
 
     def with_defaults(self, cls, row, given):
         info = CLASSES[cls]
