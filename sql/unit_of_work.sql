@@ -101,10 +101,18 @@ SELECT orm.flush();
 SELECT name FROM orm.add(NULL::boy, '{"id": 4, "name": "b3"}');
 SELECT orm.flush();
 ROLLBACK;
--- but the same key can: one UPDATE
+-- but the same key can: one UPDATE, and the links of the one before go
 BEGIN;
 SELECT orm.delete(orm.get(NULL::boy, 3));
 SELECT * FROM orm.add(NULL::boy, '{"id": 3, "name": "again"}');
+:statements
+SELECT * FROM boy ORDER BY id;
+SELECT * FROM boy_girl ORDER BY 1, 2;
+ROLLBACK;
+-- while a row that is added again brings the object back
+BEGIN;
+SELECT orm.delete(orm.get(NULL::boy, 3));
+SELECT * FROM orm.add(ROW(3, 'again', NULL, NULL)::boy);
 :statements
 SELECT * FROM boy ORDER BY id;
 SELECT * FROM boy_girl ORDER BY 1, 2;

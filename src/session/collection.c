@@ -474,6 +474,24 @@ collection_remove(Session *session, Model *model, Datum row,
 				   relationship->cascade & CASCADE_DELETE_ORPHAN);
 }
 
+void
+collection_unlink_all(Session *session, Model *model, Datum row)
+{
+	for (int i = 0; i < model->nrelationships; i++)
+	{
+		Relationship *relationship = model->relationships[i];
+		ListCell   *cell;
+
+		if (relationship->direction != RELATIONSHIP_MANY_TO_MANY ||
+			relationship->viewonly)
+			continue;
+		foreach(cell, collection_members(session, model, row, relationship,
+										 true))
+			session_unlink(session, relationship, row,
+						   PointerGetDatum(lfirst(cell)));
+	}
+}
+
 /* Does the relationship lead to others by one of these columns? */
 static bool
 leads_by_columns(Relationship *relationship, Bitmapset *columns)

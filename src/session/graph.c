@@ -398,8 +398,12 @@ add_parts(Session *session, Model *model, DocumentParts *parts,
 		row = row_with_foreign_key(model, row, known, &given);
 	row = row_with_defaults(model, row, &given);
 	object = session_add(session, model, row, given);
-	if (object->top->state != OBJECT_PENDING)	/* it takes the row of one deleted */
+	if (object->top->state != OBJECT_PENDING)
+	{
+		/* it takes the row of one that was to be deleted, without its links */
 		row = row_from_tuple(model, object_current_row(object));
+		collection_unlink_all(session, model, row);
+	}
 	if (parts->relationships == NIL)
 		return row;
 	for (int i = 0; i < model->nrelationships; i++)

@@ -91,6 +91,9 @@ extern void collection_append(Session *session, Model *model, Datum row,
 extern void collection_remove(Session *session, Model *model, Datum row,
 							  Relationship *relationship, Datum member);
 
+/* Takes all members of many-to-many relationships. */
+extern void collection_unlink_all(Session *session, Model *model, Datum row);
+
 /* Makes the members be exactly those rows. */
 extern void collection_replace(Session *session, Model *model, Datum row,
 							   Relationship *relationship, List *members);

@@ -319,6 +319,11 @@ class State:
         self.with_defaults(cls, row, columns)
         o = self.insert(cls, row)
         result = dict(o.current())
+        if o.state == "stored":  # a row switch
+            for rel in CLASSES[cls].relations.values():
+                if rel.kind == "m2m":
+                    for member in self.members(rel, o.key, True):
+                        self.unlink(rel, o.key, member)
         for rel in relations:
             if rel.kind == "one":
                 continue
