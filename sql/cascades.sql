@@ -279,6 +279,22 @@ BEGIN;
 SELECT * FROM orm.merge(NULL::author, '{"id": 1, "books": []}');
 :books
 ROLLBACK;
+-- of a one-to-one: what is replaced goes, and lets go of its owner before
+CREATE TABLE cover (id int PRIMARY KEY, book_id int UNIQUE REFERENCES book, art text);
+SELECT orm.map('cover', 'Cover');
+SELECT orm.relate('Book', 'cover', 'Cover', uselist => false, cascade => 'all, delete-orphan');
+BEGIN;
+SELECT * FROM orm.set(orm.get(NULL::book, 1), '{"cover": {"id": 2, "art": "old"}}');
+SELECT * FROM cover;
+SELECT * FROM orm.set(orm.get(NULL::book, 1), '{"cover": {"id": 1, "art": "new"}}');
+:statements
+SELECT * FROM cover;
+SELECT * FROM orm.set(orm.get(NULL::book, 2), '{"cover": 1}');
+SELECT * FROM cover;
+SELECT * FROM orm.set(orm.get(NULL::book, 2), '{"cover": null}');
+SELECT * FROM cover;
+ROLLBACK;
+DROP TABLE cover;
 -- one that is not stored yet leaves the session, with what goes with it
 BEGIN;
 SELECT * FROM orm.add(NULL::author, '{"id": 9, "books": [{"id": 90, "chapters": [{"id": 900}]}, {"id": 91}]}');

@@ -157,6 +157,104 @@ append_batches(List *list, List *batches, Oid relid, StatementKind kind)
 	return list;
 }
 
+/* ------------------------------------------------------------------------
+ * members of a one-to-one that are replaced
+ * ------------------------------------------------------------------------
+ */
+
+/* Does the object let go of its owner? */
+static bool
+is_released(Model *model, ObjectVersion *version, Relationship *relationship)
+{
+	if (version->stored == NULL || version->changed == NULL)
+		return false;
+	for (int i = 0; i < relationship->nremote; i++)
+	{
+		AttrNumber	attnum = relationship->remote_attnums[i];
+
+		if (TupleDescAttr(model->tupdesc, attnum - 1)->attnotnull ||
+			!heap_attisnull(version->changed, attnum, model->tupdesc) ||
+			heap_attisnull(version->stored, attnum, model->tupdesc))
+			return false;
+	}
+	return true;
+}
+
+static FlushBatch *
+release_batch(const FlushBatch *batch, Relationship *relationship)
+{
+	FlushBatch *release = palloc0(sizeof(FlushBatch));
+	ListCell   *cell;
+
+	release->session = batch->session;
+	release->model = batch->model;
+	release->kind = STATEMENT_RELEASE;
+	release->late_columns = column_set(relationship->nremote,
+									   relationship->remote_attnums);
+	foreach(cell, batch->objects)
+	{
+		Object	   *object = lfirst(cell);
+
+		if (is_released(batch->model, object->top, relationship))
+			release->objects = lappend(release->objects, object);
+	}
+	return release;
+}
+
+/* The one-to-one relationships of the session's models to a relation. */
+static List *
+one_to_ones(Session *session, Oid relid)
+{
+	List	   *result = NIL;
+	HASH_SEQ_STATUS scan;
+	ModelObjects *entry;
+
+	hash_seq_init(&scan, session->models);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		Model	   *model = entry->key.association ? NULL :
+			model_by_relid(entry->key.relid, true);
+
+		for (int i = 0; model != NULL && i < model->nrelationships; i++)
+		{
+			Relationship *relationship = model->relationships[i];
+
+			if (relationship->direction == RELATIONSHIP_ONE_TO_MANY &&
+				!relationship->uselist && relationship->target == relid)
+				result = lappend(result, relationship);
+		}
+	}
+	return result;
+}
+
+/*
+ * A member of a one-to-one that is replaced lets go of its owner before the
+ * new one takes its place, since the foreign key is most likely unique.
+ */
+static List *
+early_releases(List *batches)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, batches)
+	{
+		FlushBatch *batch = lfirst(cell);
+		ListCell   *to;
+
+		if (batch->model->association || batch->kind == STATEMENT_INSERT)
+			continue;
+		foreach(to, one_to_ones(batch->session, batch->model->relid))
+		{
+			FlushBatch *release = release_batch(batch, lfirst(to));
+
+			if (release->objects != NIL)
+				result = lappend(result, release);
+		}
+	}
+	return result;
+}
+
 /*
  * The UPDATEs of one relation.  Each statement locks its rows in the order of
  * their keys; where several write to the relation, all of its rows are locked
@@ -192,13 +290,14 @@ append_updates(List *list, List *batches, Oid relid)
 
 /*
  * Batches in the order INSERT, UPDATE, association rows, DELETE; within each
- * in the order of foreign keys, the deletes in the reverse of it.
+ * in the order of foreign keys, the deletes in the reverse of it.  What is
+ * replaced in a one-to-one comes before.
  */
 static List *
 batches_in_order(List *batches)
 {
 	List	   *order = flush_order(batches);
-	List	   *result = NIL;
+	List	   *result = early_releases(batches);
 	ListCell   *cell;
 
 	foreach(cell, order)

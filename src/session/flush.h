@@ -36,8 +36,8 @@ extern List *flush_order(List *batches);
 extern int64 flush_batch(FlushBatch *batch);
 
 /*
- * Before any DELETE: the rows of a batch let go of those that they reference
- * and that are deleted before them.
+ * The rows of a batch let go of those that its late columns reference: before
+ * any DELETE of what is deleted before them.
  */
 extern void flush_release(FlushBatch *batch);
 

@@ -507,7 +507,8 @@ flush_subject(const FlushBatch *batch)
 	StatementSubject subject = {
 		.kind = batch->kind,
 		.model = batch->model,
-		.columns = by_columns ? batch->columns : NULL
+		.columns = by_columns ? batch->columns :
+		batch->kind == STATEMENT_RELEASE ? batch->late_columns : NULL
 	};
 
 	return subject;
@@ -738,10 +739,17 @@ write_batch(FlushBatch *batch)
 int64
 flush_batch(FlushBatch *batch)
 {
-	if (batch->kind != STATEMENT_LOCK)
-		return write_batch(batch);
-	lock_rows(batch);
-	return 0;
+	switch (batch->kind)
+	{
+		case STATEMENT_RELEASE:
+			flush_release(batch);
+			return 0;
+		case STATEMENT_LOCK:
+			lock_rows(batch);
+			return 0;
+		default:
+			return write_batch(batch);
+	}
 }
 
 void

@@ -22,7 +22,7 @@ from uow_model import CLASSES, Refused, State, Uncertain
 SETUP = """
 SET client_min_messages = error;
 DROP EXTENSION IF EXISTS pg_orm CASCADE;
-DROP TABLE IF EXISTS team_tag, member, card, log, team, tag, node, item CASCADE;
+DROP TABLE IF EXISTS team_tag, badge, member, card, log, team, tag, node, item CASCADE;
 DROP SEQUENCE IF EXISTS member_seq;
 CREATE EXTENSION pg_orm;
 CREATE SEQUENCE member_seq START 1001;
@@ -34,18 +34,20 @@ ALTER TABLE team ADD FOREIGN KEY (captain_id) REFERENCES member;
 CREATE TABLE card (id int PRIMARY KEY, team_id int NOT NULL REFERENCES team, label text,
     version int NOT NULL DEFAULT 1);
 CREATE TABLE log (id int PRIMARY KEY, team_id int REFERENCES team ON DELETE CASCADE, label text);
+CREATE TABLE badge (id int PRIMARY KEY, team_id int UNIQUE REFERENCES team, label text);
 CREATE TABLE tag (id int PRIMARY KEY, name text UNIQUE DEFERRABLE);
 CREATE TABLE team_tag (team_id int REFERENCES team, tag_id int REFERENCES tag,
     PRIMARY KEY (team_id, tag_id));
 CREATE TABLE node (id int PRIMARY KEY, parent_id int REFERENCES node, label text);
 CREATE TABLE item (code text PRIMARY KEY DEFERRABLE, val int, version int NOT NULL DEFAULT 1);
 SELECT orm.map('team', 'Team'), orm.map('member', 'Member'), orm.map('card', 'Card', version_column => 'version'),
-    orm.map('log', 'Log'), orm.map('tag', 'Tag'), orm.map('node', 'Node'),
+    orm.map('log', 'Log'), orm.map('badge', 'Badge'), orm.map('tag', 'Tag'), orm.map('node', 'Node'),
     orm.map('item', 'Item', version_column => 'version');
 SELECT orm.relate('Team', 'members', 'Member', foreign_keys => '{team_id}', backref => 'team');
 SELECT orm.relate('Team', 'captain', 'Member', foreign_keys => '{captain_id}', backref => 'leads');
 SELECT orm.relate('Team', 'cards', 'Card', backref => 'team', cascade => 'all, delete-orphan');
 SELECT orm.relate('Team', 'logs', 'Log', cascade => 'all', passive_deletes => true);
+SELECT orm.relate('Team', 'badge', 'Badge', uselist => false);
 SELECT orm.relate('Team', 'tags', 'Tag', secondary => 'team_tag', backref => 'teams');
 SELECT orm.relate('Node', 'children', 'Node', backref => 'parent');
 SET fuzz.at_commit = on;
@@ -160,7 +162,7 @@ class Generator:
         return doc
 
     def relation_value(self, rel, state, depth):
-        if rel.kind == "one":
+        if rel.kind == "one" or rel.single:
             return self.random.choice([None, self.nested(rel.target, state, depth)])
         return [self.nested(rel.target, state, depth) for _ in range(self.random.randint(0, 2))]
 

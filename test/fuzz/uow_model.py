@@ -17,10 +17,10 @@ class Uncertain(Exception):
 
 class Relation:
     def __init__(self, owner, name, kind, target, local=None, remote=None, cascade=False, orphan=False,
-                 passive=False):
+                 passive=False, single=False):
         self.owner, self.name, self.kind, self.target = owner, name, kind, target
         self.local, self.remote = local, remote  # the column of the foreign key, on its side
-        self.cascade, self.orphan, self.passive = cascade, orphan, passive
+        self.cascade, self.orphan, self.passive, self.single = cascade, orphan, passive, single
 
 
 class Class:
@@ -41,6 +41,7 @@ CLASSES = {c.name: c for c in [
     Class("Card", "card", "id", ["label"], {"team_id": "Team"}, not_null=["team_id", "version"],
           defaults={"version": 1}, extra=["version"]),
     Class("Log", "log", "id", ["label"], {"team_id": "Team"}),
+    Class("Badge", "badge", "id", ["label"], {"team_id": "Team"}),
     Class("Tag", "tag", "id", ["name"]),
     Class("Node", "node", "id", ["label"], {"parent_id": "Node"}),
     Class("Item", "item", "code", ["val"], not_null=["version"], defaults={"version": 1}, extra=["version"]),
@@ -49,6 +50,7 @@ for relation in [
         Relation("Team", "cards", "many", "Card", remote="team_id", cascade=True, orphan=True),
         Relation("Team", "logs", "many", "Log", remote="team_id", cascade=True, passive=True),
         Relation("Team", "members", "many", "Member", remote="team_id"),
+        Relation("Team", "badge", "many", "Badge", remote="team_id", single=True),
         Relation("Team", "tags", "m2m", "Tag"),
         Relation("Team", "captain", "one", "Member", local="captain_id"),
         Relation("Member", "leads", "many", "Team", remote="captain_id"),
@@ -59,7 +61,7 @@ for relation in [
         Relation("Node", "parent", "one", "Node", local="parent_id")]:
     CLASSES[relation.owner].relations[relation.name] = relation
 
-INSERT_ORDER = ["Team", "Tag", "Node", "Item", "Member", "Card", "Log"]
+INSERT_ORDER = ["Team", "Tag", "Node", "Item", "Member", "Card", "Log", "Badge"]
 
 
 class Object:
@@ -393,6 +395,8 @@ class State:
 
     def resolve_members(self, rel, owner, values):
         known = {rel.remote: owner} if rel.kind == "many" else None
+        if rel.single:
+            values = [] if values is None else [values]
         return [self.resolve(rel.target, value, known) for value in values]
 
     # -- collections ------------------------------------------------------
@@ -642,8 +646,11 @@ class State:
                 if row[column] is not None and row[column] not in self.rows[target]}
 
     def unique_errors(self):
-        names = [row["name"] for row in self.rows["Tag"].values() if row["name"] is not None]
-        return {"23505"} if len(names) != len(set(names)) else set()
+        for cls, column in (("Tag", "name"), ("Badge", "team_id")):
+            values = [row[column] for row in self.rows[cls].values() if row[column] is not None]
+            if len(values) != len(set(values)):
+                return {"23505"}
+        return set()
 
     def referenced_errors(self, cls):
         """After a DELETE: what is referenced must be there."""
@@ -757,6 +764,7 @@ class State:
         if not any(o.unflushed() for o in self.all_objects()) and not self.pending_links:
             return
         self.delete_orphans()
+        self.release_badges()
         late = self.flush_inserts()
         self.flush_updates()
         self.flush_links()
@@ -767,6 +775,14 @@ class State:
         for o in self.all_objects():
             if o.is_orphan() and not o.marked and (o.current() is not None or self.load(o.cls, o.key)):
                 self.delete_object(o)
+
+    def release_badges(self):
+        """Of the one-to-one, where the session has an owner's class."""
+        for o in self.all_objects():
+            row = self.rows["Badge"].get(o.key) if o.cls == "Badge" and o.state == "stored" else None
+            if (row is not None and o.stored is not None and o.changed is not None
+                    and o.changed["team_id"] is None and o.stored["team_id"] is not None):
+                row["team_id"] = None
 
     def raise_errors(self, errors):
         if errors:
@@ -816,6 +832,10 @@ class State:
             if any(c in o.modified for c in CLASSES[o.cls].foreign):
                 errors |= self.reference_errors(o.cls, row)
             moved.append((o, row, row[CLASSES[o.cls].key]))
+        badges = [(o, row) for o, row, key in moved if o.cls == "Badge"]
+        taken = {self.rows["Badge"][o.key]["team_id"] for o, row in badges} - {None}
+        if any(row["team_id"] in taken for o, row in badges if row["team_id"] is not None):
+            self.possible.add("23505")  # in the order of the keys, or not
         errors |= self.move_rows(moved)
         errors |= self.unique_errors()
         self.raise_errors(errors)
