@@ -67,6 +67,7 @@ typedef struct ExistingFunction
 	Oid			result;
 	bool		returns_set;
 	char		parallel;
+	bool		altered;		/* has properties that we never give one */
 	char	   *body;
 } ExistingFunction;
 
@@ -130,6 +131,9 @@ read_existing(HeapTuple tuple, ExistingFunction *existing)
 	existing->result = form->prorettype;
 	existing->returns_set = form->proretset;
 	existing->parallel = form->proparallel;
+	existing->altered = form->prosecdef || form->proisstrict ||
+		form->provolatile != PROVOLATILE_STABLE ||
+		!heap_attisnull(tuple, Anum_pg_proc_proconfig, NULL);
 	existing->body = function_body(tuple);
 }
 
@@ -390,13 +394,15 @@ move_function(NavigationFunction *function, ExistingFunction *existing)
 	return moved || given;
 }
 
+/* Somebody else may have made it, to be given to the table's owner. */
 static bool
 is_as_described(NavigationFunction *function, ExistingFunction *existing)
 {
 	char		parallel = function->parallel_safe ? PROPARALLEL_SAFE :
 	PROPARALLEL_RESTRICTED;
 
-	return strcmp(existing->body, function->body) == 0 &&
+	return !existing->altered &&
+		strcmp(existing->body, function->body) == 0 &&
 		existing->parallel == parallel;
 }
 

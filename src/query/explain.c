@@ -19,6 +19,7 @@
 #include "executor/instrument.h"
 #include "executor/spi.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "parser/parser.h"
 #include "parser/scansup.h"
 #include "utils/builtins.h"
@@ -32,6 +33,7 @@
 typedef struct ExplainRun
 {
 	bool		with_analyze;
+	Oid			userid;			/* who may see what is run, and what of it */
 	List	   *lines;			/* char * */
 	MemoryContext context;
 	struct ExplainRun *outer;	/* of an orm.explain that explains this one */
@@ -60,19 +62,33 @@ add_lines(const char *text, const char *indent)
 	}
 }
 
+/*
+ * What a SECURITY DEFINER function runs is as hidden as plain EXPLAIN leaves
+ * it.
+ */
+static bool
+is_hidden(void)
+{
+	return GetUserId() != explain_run->userid;
+}
+
 static void
 statement_started(QueryDesc *query_desc)
 {
-	if (explain_run->with_analyze)
+	if (explain_run->with_analyze && !is_hidden())
 		query_desc->instrument_options |= INSTRUMENT_TIMER | INSTRUMENT_ROWS;
 }
 
 static void
 statement_ended(QueryDesc *query_desc)
 {
-	MemoryContext old = MemoryContextSwitchTo(explain_run->context);
-	ExplainState *es = NewExplainState();
+	MemoryContext old;
+	ExplainState *es;
 
+	if (is_hidden())
+		return;
+	old = MemoryContextSwitchTo(explain_run->context);
+	es = NewExplainState();
 	es->analyze = explain_run->with_analyze;
 	es->timing = es->analyze;
 	es->costs = true;
@@ -110,6 +126,7 @@ explain_run_begin(bool with_analyze)
 	ExplainRun *run = MemoryContextAllocZero(context, sizeof(ExplainRun));
 
 	run->with_analyze = with_analyze;
+	run->userid = GetUserId();
 	run->context = context;
 	run->outer = explain_run;
 	run->callback.func = explain_run_gone;
