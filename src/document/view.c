@@ -389,6 +389,39 @@ orm_drop_view(PG_FUNCTION_ARGS)
  * ------------------------------------------------------------------------
  */
 
+static void
+require_view_column(Relation view, const char *name, Oid type)
+{
+	TupleDesc	tupdesc = RelationGetDescr(view);
+	int			attnum = SPI_fnumber(tupdesc, name);
+
+	if (attnum <= 0 || TupleDescAttr(tupdesc, attnum - 1)->atttypid != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("view \"%s\" has no column \"%s\" of type %s",
+						RelationGetRelationName(view), name,
+						format_type_be(type)),
+				 errhint("Make the view anew by orm.drop_view() and orm.create_view().")));
+}
+
+/*
+ * Anybody can make a view with this trigger, and the key of a class may have
+ * changed since.
+ */
+static void
+check_view_columns(Relation view, Model *model)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		Form_pg_attribute key = TupleDescAttr(model->tupdesc,
+											  model->keys[i].attnum - 1);
+
+		require_view_column(view, NameStr(key->attname), key->atttypid);
+	}
+	require_view_column(view, DATA_COLUMN, JSONBOID);
+	require_view_column(view, ETAG_COLUMN, TEXTOID);
+}
+
 /* The key columns of a row of the view, as far as they are not NULL. */
 static ForeignKeyValues
 view_key(TriggerData *trigger, HeapTuple row, Model *model)
@@ -606,6 +639,7 @@ orm_write_document(PG_FUNCTION_ARGS)
 	selection = selection_create(model_by_class(trigger->tg_trigger->tgargs[0],
 												false),
 								 trigger->tg_trigger->tgargs[1]);
+	check_view_columns(trigger->tg_relation, selection->model);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		result = view_insert(trigger, selection);
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
