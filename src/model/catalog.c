@@ -12,7 +12,8 @@
  * invalidation; nothing else lives longer than a call.
  *
  * Writing goes through SPI as the owner of the tables, so that nobody else
- * needs a privilege on them, and so that their row triggers run.
+ * needs a privilege on them, and so that their row triggers run; the
+ * search_path is none of the caller's then, nor can it be.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,6 +31,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
@@ -517,6 +519,7 @@ catalog_execute(const char *sql, int nparams, const CatalogParam *params)
 	char		nulls[MAX_PARAMS];
 	Oid			save_user;
 	int			save_context;
+	int			save_nestlevel;
 	uint64		processed;
 	int			rc;
 
@@ -527,10 +530,13 @@ catalog_execute(const char *sql, int nparams, const CatalogParam *params)
 		values[i] = params[i].value;
 		nulls[i] = params[i].isnull ? 'n' : ' ';
 	}
-	/* an error restores the user with the (sub)transaction */
+	/* an error restores user and settings with the (sub)transaction */
 	GetUserIdAndSecContext(&save_user, &save_context);
 	SetUserIdAndSecContext(catalog_owner(),
 						   save_context | SECURITY_LOCAL_USERID_CHANGE);
+	save_nestlevel = NewGUCNestLevel();
+	set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
+					  PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	SPI_connect();
 	rc = SPI_execute_with_args(sql, nparams, types, values, nulls, false, 0);
 	if (rc < 0)
@@ -538,6 +544,7 @@ catalog_execute(const char *sql, int nparams, const CatalogParam *params)
 			 SPI_result_code_string(rc));
 	processed = SPI_processed;
 	SPI_finish();
+	AtEOXact_GUC(false, save_nestlevel);
 	SetUserIdAndSecContext(save_user, save_context);
 	return processed;
 }

@@ -355,7 +355,8 @@ record_primary_key(Oid relid)
 	if (!params[1].isnull)
 		catalog_execute("UPDATE orm.model_def SET primary_key = $2"
 						" WHERE relation OPERATOR(pg_catalog.=) $1"
-						" AND primary_key IS DISTINCT FROM $2", 2, params);
+						" AND (primary_key OPERATOR(pg_catalog.=) $2)"
+						" IS NOT TRUE", 2, params);
 }
 
 /* Is anything of the catalog about the relation? */
