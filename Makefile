@@ -111,6 +111,7 @@ REGRESS_TESTS = \
 	orm_views \
 	engines \
 	tutorial \
+	privileges \
 	errors
 
 # The isolation tests (test/specs).
