@@ -42,6 +42,7 @@ PARTS = \
 	session/access \
 	session/statement \
 	session/load \
+	session/reference \
 	session/unit_of_work \
 	session/flush \
 	session/flush_order \

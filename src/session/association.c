@@ -13,7 +13,9 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/rls.h"
 
 #include "compat.h"
 #include "session/graph.h"
@@ -138,13 +140,14 @@ link_mark_pending(Model *links, Object *link, const Datum *key)
 }
 
 static void
-link_mark_deleted(Object *link)
+link_mark_deleted(Model *links, Object *link, const Datum *key)
 {
 	ObjectVersion *version = object_touch(link);
 
 	version->state = OBJECT_PERSISTENT;
 	version->marked_deleted = true;
 	version_set_changed(version, NULL, NULL);
+	references_note(link, row_to_tuple(row_of_key(links, key)));
 	object_changed(link);
 }
 
@@ -180,7 +183,7 @@ session_unlink(Session *session, Relationship *relationship, Datum owner,
 	if (link == NULL)
 		link = link_create(session, relationship, links, key,
 						   OBJECT_PERSISTENT);
-	link_mark_deleted(link);
+	link_mark_deleted(links, link, key);
 }
 
 int
@@ -229,21 +232,75 @@ link_target(Session *session, Model *links, Object *link,
 	return row_from_tuple(target, row);
 }
 
+/* Links that may be the owner's: by an index, if it can be. */
+static List *
+link_candidates(Session *session, Relationship *relationship, Model *links,
+				Model *owner_model, Datum owner)
+{
+	int			n = relationship->nlocal;
+	Datum	   *values = palloc(n * sizeof(Datum));
+	bool		same_types = true;
+	List	   *objects = NIL;
+	dlist_iter	iter;
+
+	for (int i = 0; i < n; i++)
+	{
+		AttrNumber	local = relationship->local_attnums[i];
+		AttrNumber	near = relationship->secondary_local[i];
+		bool		isnull;
+
+		values[i] = row_column(owner_model, owner, local, &isnull);
+		if (isnull)
+			return NIL;
+		same_types &= TupleDescAttr(owner_model->tupdesc, local - 1)->atttypid ==
+			TupleDescAttr(links->tupdesc, near - 1)->atttypid;
+	}
+	if (same_types && references_find(session, links, n,
+									  relationship->secondary_local, values,
+									  &objects))
+		return objects;
+	dlist_foreach(iter, &model_objects(session, links)->objects)
+		objects = lappend(objects,
+						  dlist_container(Object, model_node, iter.cur));
+	return objects;
+}
+
+/* The present user's links of the owner, to be made or to be removed. */
+static List *
+owner_links(Session *session, Relationship *relationship, Datum owner)
+{
+	Model	   *links = relationship_association(relationship);
+	Model	   *owner_model = model_by_relid(relationship->owner, false);
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, link_candidates(session, relationship, links, owner_model,
+								  owner))
+	{
+		Object	   *link = lfirst(cell);
+
+		if (link->top->state != OBJECT_GONE &&
+			link->userid == GetUserId() &&
+			link->row_security == row_security &&
+			link_is_of_owner(links, link, relationship, owner_model, owner))
+			result = lappend(result, link);
+	}
+	return result;
+}
+
 List *
 session_linked_targets(Session *session, Relationship *relationship,
 					   Datum owner)
 {
 	Model	   *links = relationship_association(relationship);
-	Model	   *owner_model = model_by_relid(relationship->owner, false);
 	List	   *result = NIL;
-	dlist_iter	iter;
+	ListCell   *cell;
 
-	dlist_foreach(iter, &model_objects(session, links)->objects)
+	foreach(cell, owner_links(session, relationship, owner))
 	{
-		Object	   *link = dlist_container(Object, model_node, iter.cur);
+		Object	   *link = lfirst(cell);
 
-		if (link->top->state == OBJECT_PENDING &&
-			link_is_of_owner(links, link, relationship, owner_model, owner))
+		if (link->top->state == OBJECT_PENDING)
 			result = lappend(result,
 							 DatumGetPointer(link_target(session, links, link,
 														 relationship)));
@@ -257,19 +314,11 @@ session_forget_links(Session *session, Model *model, Datum row)
 	for (int i = 0; i < model->nrelationships; i++)
 	{
 		Relationship *relationship = model->relationships[i];
-		Model	   *links;
-		dlist_mutable_iter iter;
+		ListCell   *cell;
 
 		if (relationship->direction != RELATIONSHIP_MANY_TO_MANY)
 			continue;
-		links = relationship_association(relationship);
-		dlist_foreach_modify(iter, &model_objects(session, links)->objects)
-		{
-			Object	   *link = dlist_container(Object, model_node, iter.cur);
-
-			if (link->top->state != OBJECT_GONE &&
-				link_is_of_owner(links, link, relationship, model, row))
-				object_expunge(link);
-		}
+		foreach(cell, owner_links(session, relationship, row))
+			object_expunge(lfirst(cell));
 	}
 }

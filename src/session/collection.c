@@ -34,6 +34,86 @@ typedef struct MembersReceiver
 } MembersReceiver;
 
 /* ------------------------------------------------------------------------
+ * lists of members, each of them once
+ * ------------------------------------------------------------------------
+ */
+typedef struct MemberKey
+{
+	Datum	   *key;
+	char		status;
+} MemberKey;
+
+#define SH_PREFIX memberkeys
+#define SH_ELEMENT_TYPE MemberKey
+#define SH_KEY_TYPE Datum *
+#define SH_KEY key
+#define SH_HASH_KEY(table, k) \
+	model_key_hash((Model *) (table)->private_data, (k))
+#define SH_EQUAL(table, a, b) \
+	model_key_equal((Model *) (table)->private_data, (a), (b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+typedef struct MemberList
+{
+	Model	   *target;
+	List	   *rows;			/* pointers to composite Datums */
+	memberkeys_hash *keys;
+} MemberList;
+
+static MemberList
+member_list(Model *target)
+{
+	MemberList	list = {.target = target};
+
+	list.keys = memberkeys_create(CurrentMemoryContext, 8, target);
+	return list;
+}
+
+/* The key of a row, which may be NULL if a trigger is to make it. */
+static Datum *
+member_key(Model *target, Datum row)
+{
+	Datum	   *key = palloc(target->nkeys * sizeof(Datum));
+
+	return model_key_of_row(target, DatumGetHeapTupleHeader(row), key) ? key :
+		NULL;
+}
+
+static bool
+member_list_has(const MemberList *list, Datum row)
+{
+	Datum	   *key = member_key(list->target, row);
+
+	return key != NULL && memberkeys_lookup(list->keys, key) != NULL;
+}
+
+static void
+member_list_add(MemberList *list, Datum row)
+{
+	Datum	   *key = member_key(list->target, row);
+	bool		found = false;
+
+	if (key != NULL)
+		(void) memberkeys_insert(list->keys, key, &found);
+	if (!found)
+		list->rows = lappend(list->rows, DatumGetPointer(row));
+}
+
+static MemberList
+member_list_of(Model *target, List *rows)
+{
+	MemberList	list = member_list(target);
+	ListCell   *cell;
+
+	foreach(cell, rows)
+		member_list_add(&list, PointerGetDatum(lfirst(cell)));
+	return list;
+}
+
+/* ------------------------------------------------------------------------
  * reading members
  * ------------------------------------------------------------------------
  */
@@ -178,109 +258,134 @@ rows_have_key(Model *model, List *rows, Datum row)
 }
 
 /* Of the stored members, those that the session has not taken away. */
-static List *
+static void
 members_keep(Session *session, Model *model, Datum row,
-			 Relationship *relationship, Model *target, List *loaded)
+			 Relationship *relationship, List *loaded, MemberList *members)
 {
 	bool		many = relationship->direction == RELATIONSHIP_MANY_TO_MANY;
-	Datum	   *key = palloc(target->nkeys * sizeof(Datum));
-	List	   *kept = NIL;
+	Model	   *target = members->target;
 	ListCell   *cell;
 
 	foreach(cell, loaded)
 	{
 		Datum		member = PointerGetDatum(lfirst(cell));
-		Object	   *object;
+		Datum	   *key = member_key(target, member);
+		Object	   *object = key ? session_find(session, target, key) : NULL;
 
-		(void) model_key_of_row(target, DatumGetHeapTupleHeader(member), key);
-		object = session_find(session, target, key);
 		if (object != NULL && object->top->marked_deleted)
 			continue;
 		if (many ?
-			session_pending_link(session, relationship, row, member) < 0 :
-			!is_member(model, row, relationship, target, member))
-			continue;
-		kept = lappend(kept, lfirst(cell));
+			session_pending_link(session, relationship, row, member) >= 0 :
+			is_member(model, row, relationship, target, member))
+			member_list_add(members, member);
 	}
-	return kept;
 }
 
-/* Members by pending changes of their foreign keys. */
 static List *
-members_pending(Session *session, Model *model, Datum row,
-				Relationship *relationship, Model *target, List *members)
+all_objects(Session *session, Model *model)
 {
-	List	   *found = NIL;
+	List	   *result = NIL;
 	dlist_iter	iter;
-	ListCell   *cell;
 
-	dlist_foreach(iter, &model_objects(session, target)->objects)
-	{
-		Object	   *object = dlist_container(Object, model_node, iter.cur);
-		HeapTuple	changed = object->top->changed;
-
-		if (changed == NULL || object->top->marked_deleted ||
-			object->userid != GetUserId() ||
-			object->row_security != row_security)
-			continue;
-		found = lappend(found,
-						DatumGetPointer(row_from_tuple(target, changed)));
-	}
-	foreach(cell, found)
-	{
-		Datum		member = PointerGetDatum(lfirst(cell));
-
-		if (is_member(model, row, relationship, target, member) &&
-			!rows_have_key(target, members, member))
-			members = lappend(members, lfirst(cell));
-	}
-	return members;
+	dlist_foreach(iter, &model_objects(session, model)->objects)
+		result = lappend(result,
+						 dlist_container(Object, model_node, iter.cur));
+	return result;
 }
 
+/* Objects of the session that may be members: by an index, if it can be. */
 static List *
-members_linked(Session *session, Relationship *relationship, Datum row,
-			   Model *target, List *members)
+member_candidates(Session *session, Model *model, Datum row,
+				  Relationship *relationship, Model *target)
 {
+	int			n = relationship->nlocal;
+	Datum	   *values = palloc(n * sizeof(Datum));
+	bool		same_types = true;
+	List	   *objects;
+
+	for (int i = 0; i < n; i++)
+	{
+		AttrNumber	local = relationship->local_attnums[i];
+		AttrNumber	remote = relationship->remote_attnums[i];
+		bool		isnull;
+
+		values[i] = row_column(model, row, local, &isnull);
+		if (isnull)
+			return NIL;
+		same_types &= TupleDescAttr(model->tupdesc, local - 1)->atttypid ==
+			TupleDescAttr(target->tupdesc, remote - 1)->atttypid;
+	}
+	if (same_types && references_find(session, target, n,
+									  relationship->remote_attnums, values,
+									  &objects))
+		return objects;
+	return all_objects(session, target);
+}
+
+/*
+ * The row by which an object of the session would be a member: with its
+ * pending changes, if they are of the foreign key, or (if what is stored is
+ * not read) the one that is known.
+ */
+static HeapTuple
+member_row(Object *object, Bitmapset *columns, bool load)
+{
+	ObjectVersion *top = object->top;
+
+	if (object->userid != GetUserId() ||
+		object->row_security != row_security)
+		return NULL;
+	if (top->state == OBJECT_PENDING ||
+		(top->changed != NULL && !top->marked_deleted &&
+		 bms_overlap(top->modified, columns)))
+		return top->changed;
+	return !load && top->state == OBJECT_PERSISTENT ?
+		object_current_row(object) : NULL;
+}
+
+/* Members that the session knows, by their foreign keys. */
+static void
+members_known(Session *session, Model *model, Datum row,
+			  Relationship *relationship, bool load, MemberList *members)
+{
+	Model	   *target = members->target;
+	Bitmapset  *columns = column_set(relationship->nremote,
+									 relationship->remote_attnums);
 	ListCell   *cell;
 
-	foreach(cell, session_linked_targets(session, relationship, row))
+	foreach(cell, member_candidates(session, model, row, relationship, target))
 	{
-		if (!rows_have_key(target, members, PointerGetDatum(lfirst(cell))))
-			members = lappend(members, lfirst(cell));
+		HeapTuple	tuple = member_row(lfirst(cell), columns, load);
+		Datum		member;
+
+		if (tuple == NULL)
+			continue;
+		member = row_from_tuple(target, tuple);
+		if (is_member(model, row, relationship, target, member))
+			member_list_add(members, member);
 	}
-	return members;
 }
 
 List *
 collection_members(Session *session, Model *model, Datum row,
 				   Relationship *relationship, bool load)
 {
-	Model	   *target = model_by_relid(relationship->target, false);
-	List	   *members = NIL;
+	MemberList	members = member_list(model_by_relid(relationship->target,
+													 false));
+	ListCell   *cell;
 
 	if (load)
-		members = members_keep(session, model, row, relationship, target,
-							   members_load(session, model, row,
-											relationship));
-	if (relationship->direction == RELATIONSHIP_MANY_TO_MANY)
-		return members_linked(session, relationship, row, target, members);
-	if (!load)
+		members_keep(session, model, row, relationship,
+					 members_load(session, model, row, relationship),
+					 &members);
+	if (relationship->direction != RELATIONSHIP_MANY_TO_MANY)
+		members_known(session, model, row, relationship, load, &members);
+	else
 	{
-		ListCell   *cell;
-
-		foreach(cell, session_persistent_objects(session, target))
-		{
-			HeapTuple	current = object_current_row(lfirst(cell));
-
-			if (current != NULL &&
-				is_member(model, row, relationship, target,
-						  row_from_tuple(target, current)))
-				members = lappend(members,
-								  DatumGetPointer(row_from_tuple(target,
-																 current)));
-		}
+		foreach(cell, session_linked_targets(session, relationship, row))
+			member_list_add(&members, PointerGetDatum(lfirst(cell)));
 	}
-	return members_pending(session, model, row, relationship, target, members);
+	return members.rows;
 }
 
 /* ------------------------------------------------------------------------
@@ -547,19 +652,21 @@ collection_replace(Session *session, Model *model, Datum row,
 				   Relationship *relationship, List *members)
 {
 	Model	   *target = model_by_relid(relationship->target, false);
-	List	   *before = collection_members(session, model, row, relationship,
-											true);
+	MemberList	old = member_list_of(target,
+									 collection_members(session, model, row,
+														relationship, true));
+	MemberList	new = member_list_of(target, members);
 	ListCell   *cell;
 
-	foreach(cell, before)
+	foreach(cell, old.rows)
 	{
-		if (!rows_have_key(target, members, PointerGetDatum(lfirst(cell))))
+		if (!member_list_has(&new, PointerGetDatum(lfirst(cell))))
 			collection_remove(session, model, row, relationship,
 							  PointerGetDatum(lfirst(cell)));
 	}
-	foreach(cell, members)
+	foreach(cell, new.rows)
 	{
-		if (!rows_have_key(target, before, PointerGetDatum(lfirst(cell))))
+		if (!member_list_has(&old, PointerGetDatum(lfirst(cell))))
 			collection_append(session, model, row, relationship,
 							  PointerGetDatum(lfirst(cell)));
 	}

@@ -239,8 +239,10 @@ version_set_stored(ObjectVersion *version, HeapTuple row)
 	row_free_unshared(version->stored, NULL,
 					  version->below ? version->below->stored : NULL);
 	version->stored = row;
-	if (row != NULL)
-		version->object->model_objects->loaded = true;
+	if (row == NULL)
+		return;
+	version->object->model_objects->loaded = true;
+	references_note(version->object, row);
 }
 
 /* modified is copied; a NULL row means that nothing is pending any more. */
@@ -259,6 +261,8 @@ version_set_changed(ObjectVersion *version, HeapTuple row,
 		version->orphan_attnum = InvalidAttrNumber;
 	version->changed_tupdesc = row == NULL ? NULL :
 		llast(version->object->model_objects->tupdescs);
+	if (row != NULL)
+		references_note(version->object, row);
 
 	old = MemoryContextSwitchTo(version->object->session->objects_context);
 	modified = bms_copy(modified);
@@ -498,6 +502,7 @@ static void
 object_free(Object *object)
 {
 	object_unfile(object);
+	references_forget(object);
 	while (object->top != NULL)
 	{
 		ObjectVersion *version = object->top;

@@ -97,6 +97,7 @@ typedef struct ModelObjects
 	bool		several_scopes; /* objects of several users or settings */
 	bool		indirect;		/* no table: any DML may change its rows */
 	uint64		expirations;	/* how often its objects were expired */
+	struct ReferenceIndex *references;	/* by foreign keys; in reference.c */
 } ModelObjects;
 
 struct Object
@@ -112,6 +113,7 @@ struct Object
 	dlist_node	model_node;
 	dlist_node	unflushed_node;
 	dlist_node	lru_node;
+	struct Reference *references;	/* where it is noted; in reference.c */
 };
 
 struct Session
@@ -302,6 +304,30 @@ extern bool session_load_by_key(Session *session, Model *model,
  */
 extern bool row_exists(Model *model, const Datum *key, TransactionId *xmin,
 					   int64 *number);
+
+/* ------------------------------------------------------------------------
+ * in reference.c: objects by the values of their foreign keys
+ * ------------------------------------------------------------------------
+ */
+typedef struct Reference Reference;
+typedef struct ReferenceIndex ReferenceIndex;
+
+/*
+ * The objects of the model that have, or once had, those values in those
+ * columns: List of Object *.  Returns false if their types cannot be hashed.
+ */
+extern bool references_find(Session *session, Model *model, int n,
+							const AttrNumber *attnums, const Datum *values,
+							List **objects);
+
+/* The object was given a row. */
+extern void references_note(Object *object, HeapTuple row);
+
+/* The object is about to be freed. */
+extern void references_forget(Object *object);
+
+/* The table has been altered: indexes are made anew when wanted. */
+extern void references_drop(ModelObjects *entry);
 
 /* ------------------------------------------------------------------------
  * in statement.c: kept plans of generated statements

@@ -116,6 +116,7 @@ model_objects_revalidate(Session *session, ModelObjects *entry, Model *model)
 	old = MemoryContextSwitchTo(session->objects_context);
 	if (entry->tupdescs == NIL || llast(entry->tupdescs) != model->tupdesc)
 	{
+		references_drop(entry);
 		entry->tupdescs = lappend(entry->tupdescs, model->tupdesc);
 		model->tupdesc->tdrefcount++;
 	}
