@@ -272,6 +272,7 @@ SELECT try($try$SELECT orm.declare('A', 'a', ARRAY[orm.column('c', 'int')])$try$
 SELECT try($try$SELECT orm.declare(NULL, 'a', ARRAY[orm.column('c', 'int', true)])$try$);
 SELECT try($try$SELECT orm.declare('', 'a', ARRAY[orm.column('c', 'int', true)])$try$);
 SELECT try($try$SELECT orm.declare('A', 'a', ARRAY[orm.column('c', 'int', true)], version_column => 'd')$try$);
+SELECT try($try$SELECT orm.declare('A', 'a', ARRAY[orm.column('c', 'int', true), orm.column('v', 'text')], version_column => 'v')$try$);
 SELECT try($try$SELECT declare_a(orm.column('c', 'int'))$try$);
 SELECT try($try$SELECT declare_a(orm.column('c', 'int'))$try$);
 SELECT try($try$SELECT orm.declare('B', 'a', ARRAY[orm.column('c', 'int', true)])$try$);

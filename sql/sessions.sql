@@ -256,10 +256,23 @@ SELECT name FROM orm.refresh(orm.get(NULL::users, 1));
 SELECT orm.add(NULL::users, '{"id": 20, "name": "other"}');
 SELECT name FROM orm.refresh((1, NULL, NULL, NULL)::users);
 :objects
--- a mark is lost as well
+-- a mark stays: the row is deleted before it is read again
+SAVEPOINT marked;
 SELECT orm.delete(orm.get(NULL::users, 1));
+SELECT orm.expire((1, NULL, NULL, NULL)::users);
+:objects
+SELECT name FROM orm.refresh((1, NULL, NULL, NULL)::users);
+ROLLBACK TO marked;
+-- but with autoflush off
+SET LOCAL orm.autoflush = off;
+SELECT orm.set(orm.get(NULL::users, 1), '{"name": "dirty"}');
+SELECT orm.delete(orm.get(NULL::users, 1));
+SELECT orm.expire_all();
+:objects
 SELECT name FROM orm.refresh((1, NULL, NULL, NULL)::users);
 :objects
+SELECT orm.flush();
+ROLLBACK TO marked;
 -- pending objects are left alone by expire_all, and are none to expire
 SAVEPOINT s;
 SELECT orm.add(NULL::users, '{"id": 10, "name": "pending"}');

@@ -358,6 +358,64 @@ SELECT fails('orm.flush()');
 SELECT current_user;
 ROLLBACK;
 
+--
+-- A class that is forgotten: what is pending is written before, or it stays
+--
+CREATE TABLE shelf (id int PRIMARY KEY);
+CREATE TABLE thing (id int PRIMARY KEY);
+CREATE TABLE shelf_thing (shelf int REFERENCES shelf, thing int REFERENCES thing,
+	PRIMARY KEY (shelf, thing));
+SELECT orm.map('shelf', 'Shelf'), orm.map('thing', 'Thing');
+SELECT orm.relate('Shelf', 'things', 'Thing', secondary => 'shelf_thing');
+BEGIN;
+SELECT orm.add(NULL::thing, '{"id": 1}');
+SELECT orm.unmap('Thing');
+TABLE thing;
+COMMIT;
+SELECT orm.map('thing', 'Thing');
+SELECT orm.relate('Shelf', 'things', 'Thing', secondary => 'shelf_thing');
+SET orm.autoflush = off;
+BEGIN;
+SELECT orm.add(NULL::thing, '{"id": 2}');
+SELECT fails($$orm.unmap('Thing')$$);
+SELECT orm.flush();
+-- links are pending of either class, and of their table
+SELECT orm.add(NULL::shelf, '{"id": 1, "things": [1, 2]}');
+:statements
+SELECT fails($$orm.unmap('Thing')$$), fails($$orm.unmap('Shelf')$$);
+SAVEPOINT here;
+DROP TABLE shelf_thing;
+ROLLBACK TO here;
+DROP TABLE thing CASCADE;
+ROLLBACK TO here;
+SELECT orm.flush();
+SELECT orm.unmap('Thing');
+COMMIT;
+SELECT * FROM thing ORDER BY id;
+-- nor is a declared table dropped while something is pending for it
+SELECT orm.declare('Part', 'part', ARRAY[orm.column('id', 'int', true)]);
+SELECT orm.create_all();
+BEGIN;
+SELECT orm.add(NULL::part, '{"id": 7}');
+SELECT fails('orm.drop_all()');
+SET LOCAL orm.autoflush = on;
+SELECT orm.drop_all();
+COMMIT;
+-- DROP TABLE flushes like any DDL; what another session has cannot be
+SELECT orm.create_all();
+SET orm.autoflush = on;
+BEGIN;
+SELECT orm.add(NULL::part, '{"id": 8}');
+SAVEPOINT here;
+DROP TABLE part;
+ROLLBACK TO here;
+SET LOCAL orm.session = 'other';
+SELECT orm.add(NULL::part, '{"id": 9}');
+RESET orm.session;
+DROP TABLE part;
+ROLLBACK;
+SELECT orm.drop_all();
+
 RESET ROLE;
 \c postgres
 SET client_min_messages = warning;

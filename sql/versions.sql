@@ -315,7 +315,12 @@ SELECT fails('orm.get(NULL::loose, 1)');
 SELECT fails($$orm.query(NULL::loose, 'true')$$);
 SELECT orm.get(NULL::loose, 2);
 BEGIN;
-SELECT fails($$orm.flush() FROM orm.add(NULL::loose, '{"id": 3}')$$);
+SELECT fails($$orm.flush() FROM orm.add(NULL::loose, '{"id": 3, "version": null}')$$);
+-- a new row has version 1 where the table has no default
+SELECT * FROM orm.add(NULL::loose, '{"id": 4}');
+SELECT * FROM orm.add(ROW(5, 'five', NULL)::loose);
+SELECT orm.flush();
+SELECT * FROM orm.merge(NULL::loose, '{"id": 6, "label": "six"}');
 SELECT fails($$orm.merge(NULL::loose, '{"id": 1, "label": "x"}')$$);
 ROLLBACK;
 -- and one that is no number cannot be counted

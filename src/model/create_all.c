@@ -483,6 +483,8 @@ model_bind(TableDecl *table, Oid relid)
 				 errdetail("Class \"%s\" declares it as one.",
 						   table->class_name)));
 	check_columns_exist(table, rel);
+	if (table->version_column)
+		check_version_column(rel, table->version_column);
 	key = primary_key_columns(relid);
 	if (key == NIL)
 		ereport(ERROR,

@@ -455,8 +455,10 @@ read_declaration(FunctionCallInfo fcinfo)
 	if (!PG_ARGISNULL(7))
 	{
 		table->version_column = NameStr(*PG_GETARG_NAME(7));
-		require_column(table->columns, table->version_column,
-					   "version_column");
+		check_version_type(table->version_column,
+						   require_column(table->columns,
+										  table->version_column,
+										  "version_column")->typid);
 	}
 	return table;
 }

@@ -148,6 +148,13 @@ drop_tables(List *defs)
 	StringInfoData sql;
 	ListCell   *lc;
 
+	/* all of them before the first is untied */
+	foreach(lc, defs)
+	{
+		ModelDef   *def = lfirst(lc);
+
+		model_require_not_pending(def->class_name, def->relid, true);
+	}
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "/* pg_orm drop_all */ DROP TABLE ");
 	foreach(lc, defs)

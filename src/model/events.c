@@ -113,6 +113,7 @@ forget_class(ModelDef *def)
 {
 	CatalogParam params[] = {catalog_text(def->class_name)};
 
+	model_require_not_pending(def->class_name, def->relid, false);
 	catalog_execute("DELETE FROM orm.relationship_def"
 					" WHERE class OPERATOR(pg_catalog.=) $1"
 					" OR target OPERATOR(pg_catalog.=) $1", 1, params);
@@ -128,6 +129,7 @@ forget_relationship(RelationshipDef *def)
 		catalog_text(def->name)
 	};
 
+	model_require_not_pending(def->class_name, def->secondary_relation, false);
 	catalog_execute("DELETE FROM orm.relationship_def"
 					" WHERE class OPERATOR(pg_catalog.=) $1"
 					" AND name OPERATOR(pg_catalog.=) $2", 2, params);

@@ -136,6 +136,13 @@ extern Model *metadata_model(Oid relid);
 /* From now on changes of the relation invalidate what depends on it. */
 extern void metadata_watch(Oid relid);
 
+/*
+ * 55006 if a session has something pending for a relation whose class is about
+ * to be forgotten; with may_flush the current session is flushed first.
+ */
+extern void model_require_not_pending(const char *class_name, Oid relid,
+									  bool may_flush);
+
 /* Builds a model below the current memory context, or NULL. */
 extern Model *model_build(Oid relid);
 
@@ -221,6 +228,10 @@ extern List *primary_key_columns(Oid relid);
 /* Raises 42710 if a class has that name, or the relation has a class. */
 extern void check_class_free(const char *class_name);
 extern void check_not_mapped(Relation rel);
+
+/* Raises 42804 unless the version column, 42703 if there is none, counts. */
+extern void check_version_column(Relation rel, const char *name);
+extern void check_version_type(const char *name, Oid type);
 
 /* May the present user make, drop or forget the declared table? */
 extern bool is_declared_owner(const char *owner);

@@ -17,6 +17,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -115,19 +116,23 @@ check_column(Relation rel, const char *name)
 }
 
 /* The UPDATEs of a flush count it. */
-static void
-check_version_column(Relation rel, const char *name)
+void
+check_version_type(const char *name, Oid type)
 {
-	Oid			type;
-
-	check_column(rel, name);
-	type = get_atttype(RelationGetRelid(rel),
-					   get_attnum(RelationGetRelid(rel), name));
 	if (type != INT2OID && type != INT4OID && type != INT8OID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("version column \"%s\" must be an integer, not of type %s",
 						name, format_type_be(type))));
+}
+
+void
+check_version_column(Relation rel, const char *name)
+{
+	check_column(rel, name);
+	check_version_type(name,
+					   get_atttype(RelationGetRelid(rel),
+								   get_attnum(RelationGetRelid(rel), name)));
 }
 
 /*
@@ -188,6 +193,26 @@ insert_model(Relation rel, const char *class_name,
 					lengthof(params), params);
 }
 
+/*
+ * Flushes compare the version that a change is based on with what is stored:
+ * say so where there is nothing to compare.
+ */
+static void
+notice_unversioned(Relation rel)
+{
+	char		relkind = rel->rd_rel->relkind;
+
+	if ((relkind == RELKIND_FOREIGN_TABLE || relkind == RELKIND_VIEW) &&
+		relation_is_updatable(RelationGetRelid(rel), NIL, true, NULL) &
+		(1 << CMD_UPDATE))
+		ereport(NOTICE,
+				(errmsg("lost updates of \"%s\" will not be noticed",
+						RelationGetRelationName(rel)),
+				 errdetail("A %s has no xmin that tells versions of a row apart.",
+						   relkind == RELKIND_VIEW ? "view" : "foreign table"),
+				 errhint("Map it with a version_column.")));
+}
+
 void
 model_map(Oid relid, const char *class_name, const char *version_column,
 		  List *primary_key)
@@ -203,6 +228,8 @@ model_map(Oid relid, const char *class_name, const char *version_column,
 	primary_key = choose_primary_key(rel, primary_key);
 	if (version_column)
 		check_version_column(rel, version_column);
+	else
+		notice_unversioned(rel);
 	insert_model(rel, class_name, version_column, primary_key);
 	relation_close(rel, NoLock);
 }
@@ -321,6 +348,7 @@ orm_unmap(PG_FUNCTION_ARGS)
 	else
 		check_declared_owner(def);
 	catalog_check_extension(def->class_name, def->extension);
+	model_require_not_pending(def->class_name, def->relid, true);
 
 	params[0] = catalog_text(def->class_name);
 	catalog_execute("DELETE FROM orm.relationship_def"

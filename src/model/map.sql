@@ -48,7 +48,8 @@ CREATE FUNCTION orm.unmap(class text)
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orm.unmap(text) IS
 'Forgets a class with its relationships, and those of others that lead to it;
-the table stays as it is.
-Errors: 42704 unknown class; 42501 not the owner; 2BP01 the class belongs to an
+the table stays as it is. What the current session has pending is flushed before.
+Errors: 55006 changes of it are pending that autoflush does not write;
+42704 unknown class; 42501 not the owner; 2BP01 the class belongs to an
 extension, or a view uses a navigation function.
 Example: SELECT orm.unmap(''Person'');';

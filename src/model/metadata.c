@@ -52,6 +52,7 @@ static HTAB *cache = NULL;
 static uint64 generation = 1;
 static ModelInvalidationCallback callbacks[MAX_INVALIDATION_CALLBACKS];
 static int	ncallbacks = 0;
+static ModelForgetCallback forget_callback = NULL;
 
 /* ------------------------------------------------------------------------
  * invalidation
@@ -193,6 +194,27 @@ model_on_invalidation(ModelInvalidationCallback callback)
 	if (ncallbacks >= MAX_INVALIDATION_CALLBACKS)
 		elog(ERROR, "too many model invalidation callbacks");
 	callbacks[ncallbacks++] = callback;
+}
+
+void
+model_on_forget(ModelForgetCallback callback)
+{
+	forget_callback = callback;
+}
+
+void
+model_require_not_pending(const char *class_name, Oid relid, bool may_flush)
+{
+	const char *session = NULL;
+
+	if (OidIsValid(relid) && forget_callback != NULL)
+		session = forget_callback(relid, may_flush);
+	if (session != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("class \"%s\" has pending changes in session \"%s\"",
+						class_name, session),
+				 errhint("Call orm.flush() in that session before, or ROLLBACK.")));
 }
 
 /* ------------------------------------------------------------------------

@@ -167,6 +167,15 @@ typedef void (*ModelInvalidationCallback) (Oid relid);
 extern void model_on_invalidation(ModelInvalidationCallback callback);
 
 /*
+ * Asked before a class is forgotten, after which its rows cannot be written
+ * any more: the name of a session that has something pending for the relation,
+ * or NULL.  With may_flush it writes first what it would before a statement.
+ */
+typedef const char *(*ModelForgetCallback) (Oid relid, bool may_flush);
+
+extern void model_on_forget(ModelForgetCallback callback);
+
+/*
  * The name of the candidates (List of char *) that is nearest to name, or
  * NULL if none is near: for "Perhaps you meant ..." hints.
  */

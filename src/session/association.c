@@ -112,6 +112,7 @@ link_create(Session *session, Relationship *relationship, Model *links,
 	Object	   *link = object_create(session, links, key, state);
 
 	link->model_objects->owner = relationship->owner;
+	link->model_objects->target = relationship->target;
 	namestrcpy(&link->model_objects->relationship, relationship->name);
 	return link;
 }

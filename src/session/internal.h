@@ -86,6 +86,7 @@ typedef struct ModelObjects
 {
 	ModelObjectsKey key;		/* hash key */
 	Oid			owner;			/* of the relationship that has the links */
+	Oid			target;			/* of that relationship */
 	NameData	relationship;	/* its name */
 	bool		invalidated;	/* a relcache invalidation came */
 	List	   *tupdescs;		/* that rows were formed with, newest last */
@@ -286,6 +287,9 @@ extern void object_changed(Object *object);
 /* Discards pending changes; what was added is gone. */
 extern void object_discard_changes(Object *object);
 extern void session_discard_pending(Session *session);
+
+/* Forgets values, pending ones too, but not that the object is deleted. */
+extern void object_expire(Object *object);
 
 /* ------------------------------------------------------------------------
  * in load.c

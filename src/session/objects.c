@@ -402,8 +402,7 @@ expire_visit(Object *object, void *arg)
 	if (object->top->state != OBJECT_PERSISTENT ||
 		object->model_objects->key.association)
 		return;
-	object_discard_changes(object);
-	object_expire_values(object);
+	object_expire(object);
 }
 
 PG_FUNCTION_INFO_V1(orm_expire_all);

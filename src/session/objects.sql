@@ -84,7 +84,7 @@ CREATE FUNCTION orm.refresh(object anyelement) RETURNS anyelement
 	AS 'MODULE_PATHNAME', 'orm_refresh'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orm.refresh(anyelement) IS
-$$Discards what the session knows of an object, its pending changes included, and reads it again.
+$$Discards what the session knows of an object, its pending changes included, and reads it again, after a flush of what else is pending. One that orm.delete has marked stays marked.
 object: names the object by its key. Errors: P0002 without an object or a row with its key, 55000 if it is not stored yet or deleted.
 Example: SELECT * FROM orm.refresh(orm.get(NULL::users, 1));$$;
 
@@ -92,7 +92,7 @@ CREATE FUNCTION orm.expire(object anyelement) RETURNS void
 	AS 'MODULE_PATHNAME', 'orm_expire'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orm.expire(anyelement) IS
-$$Discards what the session knows of an object, its pending changes included; it is read again when next wanted. Does nothing for an object that the session does not have.
+$$Discards what the session knows of an object, its pending changes included; it is read again when next wanted. One that orm.delete has marked stays marked. Does nothing for an object that the session does not have.
 object: names the object by its key. Errors: 55000 if it is not stored yet or deleted.
 Example: SELECT orm.expire(orm.get(NULL::users, 1));$$;
 

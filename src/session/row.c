@@ -264,6 +264,20 @@ row_deform(Model *model, Datum row, Datum *values, bool *nulls)
 	heap_deform_tuple(&tuple, model->tupdesc, values, nulls);
 }
 
+/* The first version of a row, where the table has no default for it. */
+static void
+fill_version(Model *model, Datum *values, bool *nulls, Bitmapset **given)
+{
+	int			i = model->version_attnum - 1;
+
+	if (i < 0 || bms_is_member(column_member(i + 1), *given))
+		return;
+	values[i] = TupleDescAttr(model->tupdesc, i)->atttypid == INT8OID ?
+		Int64GetDatum(1) : Int32GetDatum(1);
+	nulls[i] = false;
+	*given = bms_add_member(*given, column_member(i + 1));
+}
+
 Datum
 row_with_defaults(Model *model, Datum row, Bitmapset **given)
 {
@@ -291,6 +305,7 @@ row_with_defaults(Model *model, Datum row, Bitmapset **given)
 		values[i] = ExecEvalExpr(defaults[i], econtext, &nulls[i]);
 		*given = bms_add_member(*given, column_member(i + 1));
 	}
+	fill_version(model, values, nulls, given);
 	return HeapTupleGetDatum(heap_form_tuple(model->tupdesc, values, nulls));
 }
 

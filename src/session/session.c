@@ -381,6 +381,45 @@ sessions_invalidate(Oid relid)
 	sessions_each(session_invalidate_visit, &relid);
 }
 
+/* What has changes pending of a relation, or links of it. */
+typedef struct PendingArgument
+{
+	Oid			relid;
+	const char *session_name;	/* or NULL: nothing as yet */
+} PendingArgument;
+
+static void
+session_pending_visit(Session *session, void *arg)
+{
+	PendingArgument *argument = arg;
+	Oid			relid = argument->relid;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &session->unflushed)
+	{
+		ModelObjects *entry = dlist_container(Object, unflushed_node,
+											  iter.cur)->model_objects;
+
+		if (entry->key.relid == relid ||
+			(entry->key.association &&
+			 (entry->owner == relid || entry->target == relid)))
+			argument->session_name = session->name;
+	}
+}
+
+static const char *
+sessions_pending_for(Oid relid, bool may_flush)
+{
+	PendingArgument argument = {.relid = relid};
+
+	if (sessions_unflushed_count == 0)
+		return NULL;
+	if (may_flush && session_current_if_any() != NULL)
+		session_autoflush(session_current_if_any());
+	sessions_each(session_pending_visit, &argument);
+	return argument.session_name;
+}
+
 /* ------------------------------------------------------------------------
  * the end of transactions
  * ------------------------------------------------------------------------
@@ -532,6 +571,7 @@ session_init(void)
 {
 	session_define_settings();
 	model_on_invalidation(sessions_invalidate);
+	model_on_forget(sessions_pending_for);
 	RegisterXactCallback(sessions_xact_callback, NULL);
 	RegisterSubXactCallback(sessions_subxact_callback, NULL);
 	access_init();

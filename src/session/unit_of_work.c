@@ -473,7 +473,24 @@ session_discard_pending(Session *session)
 											   iter.cur));
 }
 
-/* Forgets values and pending changes: orm.expire and orm.refresh. */
+/*
+ * Forgets values, pending ones as well, and the version that they were based
+ * on; an object that is marked deleted stays so, as in the reference.
+ */
+void
+object_expire(Object *object)
+{
+	ObjectVersion *version;
+
+	require_not_flushing(object->session);
+	version = object_touch(object);
+	version_set_changed(version, NULL, NULL);
+	version_set_stored(version, NULL);
+	version_forget(version);
+	object_refile(object);
+}
+
+/* orm.expire and orm.refresh. */
 void
 session_expire(Model *model, Object *object)
 {
@@ -486,8 +503,7 @@ session_expire(Model *model, Object *object)
 				 errhint("Call orm.flush() first.")));
 	if (object->top->state == OBJECT_DELETED)
 		require_not_deleted(model, object);
-	object_discard_changes(object);
-	object_expire_values(object);
+	object_expire(object);
 }
 
 /* Calls the function for each object of the present user. */
