@@ -46,6 +46,7 @@ PARTS = \
 	session/unit_of_work \
 	session/flush \
 	session/flush_order \
+	session/flush_self \
 	session/flush_batch \
 	session/flush_sql \
 	session/autoflush \

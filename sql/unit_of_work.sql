@@ -170,8 +170,8 @@ SELECT * FROM node ORDER BY id;
 SELECT count(orm.delete(n)) FROM node n WHERE id <> 4;
 SELECT * FROM node ORDER BY id;
 ROLLBACK;
--- row by row, where a trigger has a say in each: children get their parents
--- when these are there
+-- row by row, where a trigger has a say in each: parents come first, and of
+-- what is left the lowest key
 CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
 	BEGIN
 		RAISE NOTICE '% of % %', TG_OP, TG_TABLE_NAME, NEW;
@@ -186,8 +186,14 @@ SELECT orm.flush();
 SELECT * FROM node ORDER BY id;
 SELECT * FROM orm.get(NULL::node, 1);
 ROLLBACK;
+-- those of a circle get their parents when these are there
+BEGIN;
+SELECT count(*) FROM orm.add_all(NULL::node, '[{"id": 1, "parent_id": 3}, {"id": 2}, {"id": 3, "parent_id": 1}]');
+SELECT orm.flush();
+SELECT * FROM node ORDER BY id;
+ROLLBACK;
 DROP TABLE node;
--- where the reference must not be NULL, the order of the keys decides
+-- the same where the reference must not be NULL
 CREATE TABLE leaf (id int PRIMARY KEY, root_id int NOT NULL REFERENCES leaf);
 SELECT orm.map('leaf', 'Leaf');
 SELECT orm.relate('Leaf', 'leaves', 'Leaf', backref => 'root');
@@ -196,6 +202,8 @@ BEGIN;
 SELECT count(*) FROM orm.add_all(NULL::leaf, '[{"id": 1, "root_id": 1}, {"id": 2, "root_id": 1}]');
 SELECT orm.flush();
 SELECT * FROM orm.add(NULL::leaf, '{"id": 5, "root": {"id": 4, "root_id": 1}}');
+SELECT orm.flush();
+SELECT * FROM orm.add(NULL::leaf, '{"id": 6, "root": {"id": 8, "root": {"id": 7, "root_id": 1}}}');
 SELECT orm.flush();
 SELECT * FROM leaf ORDER BY id;
 SAVEPOINT s;
@@ -208,6 +216,26 @@ SELECT count(*) FROM orm.add_all(NULL::leaf, '[{"id": 10, "root_id": 12}, {"id":
 SELECT * FROM leaf ORDER BY id;
 ROLLBACK;
 DROP TABLE leaf;
+-- and in several statements, since there are more than 64 MB
+CREATE TABLE heavy (id int PRIMARY KEY, above int NOT NULL REFERENCES heavy,
+	beside int REFERENCES heavy, body text);
+SELECT orm.map('heavy', 'Heavy');
+CREATE FUNCTION tell_rows() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN
+		RAISE NOTICE '% of %', TG_OP, (SELECT count(*) > 0 FROM changed);
+		RETURN NULL;
+	END $$;
+CREATE TRIGGER tell AFTER INSERT ON heavy REFERENCING NEW TABLE AS changed
+	FOR EACH STATEMENT EXECUTE FUNCTION tell_rows();
+CREATE TRIGGER tell_update AFTER UPDATE ON heavy REFERENCING NEW TABLE AS changed
+	FOR EACH STATEMENT EXECUTE FUNCTION tell_rows();
+BEGIN;
+SELECT count(*) FROM generate_series(1, 100) i, orm.add(NULL::heavy, jsonb_build_object(
+	'id', i, 'above', least(i + 1, 100), 'beside', 101 - i, 'body', repeat('x', 1000000)));
+SELECT orm.flush();
+SELECT count(*) FROM heavy WHERE above = least(id + 1, 100) AND beside = 101 - id;
+ROLLBACK;
+DROP TABLE heavy;
 
 -- between tables, with a way out: what can be NULL is set afterwards
 CREATE TABLE team (id int PRIMARY KEY, name text, captain_id int);

@@ -2,7 +2,8 @@
  *
  * flush.h
  *	  What the files of a flush share: flush.c finds the batches and their
- *	  order, flush_batch.c writes one, flush_sql.c has the statements.
+ *	  order, flush_batch.c writes one, flush_self.c orders the rows of one,
+ *	  flush_sql.c has the statements.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,7 +23,8 @@ typedef struct FlushBatch
 
 	/* in flush_order.c: columns of foreign keys that cannot be satisfied yet */
 	Bitmapset  *late_columns;	/* to tables written after this one */
-	Bitmapset  *self_columns;	/* to the table itself, that may be NULL */
+	List	   *self_keys;		/* to the table itself: ForeignKeyCacheInfo * */
+	Bitmapset  *self_columns;	/* of these, that may be NULL */
 	Oid			unordered;		/* a late target that may not be NULL */
 } FlushBatch;
 
@@ -31,6 +33,31 @@ typedef struct FlushBatch
  * batches' late columns.
  */
 extern List *flush_order(List *batches);
+
+/* One object while its statement runs. */
+typedef struct FlushItem
+{
+	Object	   *object;
+	Datum	   *key;			/* under which its row comes back */
+	uint32		revision;		/* of its changes when they were sent */
+	Datum		sent;			/* the row that was sent */
+	bool		written;		/* its row came back */
+	HeapTuple	returned;		/* that row, in the session's memory */
+} FlushItem;
+
+/* The item of a key, among items in the order of their keys, or NULL. */
+extern FlushItem *flush_item_find(Model *model, FlushItem *items, int nitems,
+								  const Datum *key);
+
+/*
+ * Puts rows that several statements will insert, given in the order of their
+ * keys, into one where each comes after those that it references, and that is
+ * otherwise the same.  Returns false if there is none, since rows reference
+ * each other in a circle, or if that is not known, since they do so by other
+ * columns than the primary key: then the order is right for foreign keys that
+ * cannot be NULL, if there is one for these.
+ */
+extern bool flush_order_items(FlushBatch *batch, FlushItem *items, int nitems);
 
 /* Writes a batch and marks its objects; returns the number of rows. */
 extern int64 flush_batch(FlushBatch *batch);

@@ -31,17 +31,6 @@
 /* Bytes of rows that one statement is given at most. */
 #define FLUSH_CHUNK_BYTES (64 * 1024 * 1024)
 
-/* One object while its statement runs. */
-typedef struct FlushItem
-{
-	Object	   *object;
-	Datum	   *key;			/* under which its row comes back */
-	uint32		revision;		/* of its changes when they were sent */
-	Datum		sent;			/* the row that was sent */
-	bool		written;		/* its row came back */
-	HeapTuple	returned;		/* that row, in the session's memory */
-} FlushItem;
-
 typedef struct FlushReceiver
 {
 	DestReceiver pub;
@@ -128,46 +117,53 @@ item_compare(const void *a, const void *b, void *arg)
 }
 
 static FlushItem *
-receiver_find_among_all(FlushReceiver *receiver, Datum *key)
+find_among_all(Model *model, FlushItem *items, int nitems, const Datum *key)
 {
-	for (int i = 0; i < receiver->nitems; i++)
+	for (int i = 0; i < nitems; i++)
 	{
-		if (model_key_equal(receiver->batch->model, receiver->items[i].key,
-							key))
-			return &receiver->items[i];
+		if (items[i].key != NULL && model_key_equal(model, items[i].key, key))
+			return &items[i];
 	}
 	return NULL;
 }
 
-/* The item of a key: the guess, or else by binary search. */
-static FlushItem *
-receiver_find(FlushReceiver *receiver, Datum *key)
+/* Items without a key come last. */
+FlushItem *
+flush_item_find(Model *model, FlushItem *items, int nitems, const Datum *key)
 {
-	Model	   *model = receiver->batch->model;
 	int			low = 0,
-				high = receiver->nitems;
+				high = nitems;
 
-	if (receiver->nitems == 1)
-		return &receiver->items[0];
-	if (receiver->guess < receiver->nitems &&
-		model_key_equal(model, receiver->items[receiver->guess].key, key))
-		return &receiver->items[receiver->guess];
 	if (!keys_have_order(model))
-		return receiver_find_among_all(receiver, key);
+		return find_among_all(model, items, nitems, key);
 	while (low < high)
 	{
 		int			middle = (low + high) / 2;
-		int			order = key_compare(model, receiver->items[middle].key,
-										key);
+		int			order = items[middle].key == NULL ? 1 :
+			key_compare(model, items[middle].key, key);
 
 		if (order == 0)
-			return &receiver->items[middle];
+			return &items[middle];
 		if (order < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	return NULL;
+}
+
+/* The item of a row that came back: the guess, or else it is looked for. */
+static FlushItem *
+receiver_find(FlushReceiver *receiver, Datum *key)
+{
+	Model	   *model = receiver->batch->model;
+
+	if (receiver->nitems == 1)
+		return &receiver->items[0];
+	if (receiver->guess < receiver->nitems &&
+		model_key_equal(model, receiver->items[receiver->guess].key, key))
+		return &receiver->items[receiver->guess];
+	return flush_item_find(model, receiver->items, receiver->nitems, key);
 }
 
 /*
@@ -588,12 +584,25 @@ item_key(Model *model, Object *object)
 	return copy;
 }
 
+static void
+sort_items(FlushBatch *batch, FlushItem *items, int nitems)
+{
+	for (int i = 1; i < nitems; i++)
+	{
+		if (item_compare(&items[i - 1], &items[i], batch->model) > 0)
+		{
+			qsort_arg(items, nitems, sizeof(FlushItem), item_compare,
+					  batch->model);
+			return;
+		}
+	}
+}
+
 static FlushItem *
 batch_items(FlushBatch *batch)
 {
 	int			nitems = list_length(batch->objects);
 	FlushItem  *items = palloc0(nitems * sizeof(FlushItem));
-	bool		sorted = true;
 
 	for (int i = 0; i < nitems; i++)
 	{
@@ -601,12 +610,8 @@ batch_items(FlushBatch *batch)
 
 		items[i].object = object;
 		items[i].key = item_key(batch->model, object);
-		if (i > 0 && item_compare(&items[i - 1], &items[i], batch->model) > 0)
-			sorted = false;
 	}
-	if (!sorted)
-		qsort_arg(items, nitems, sizeof(FlushItem), item_compare,
-				  batch->model);
+	sort_items(batch, items, nitems);
 	return items;
 }
 
@@ -653,10 +658,13 @@ flush_chunk(FlushBatch *batch, FlushItem **first, FlushItem *end,
 		if (!item_is_due(batch, &item))
 			continue;
 		item.revision = item.object->revision;
-		item.sent = rows[n] = item_row(batch, &item);
-		size += VARSIZE_ANY(DatumGetPointer(rows[n]));
+		item.sent = item_row(batch, &item);
+		size += VARSIZE_ANY(DatumGetPointer(item.sent));
 		items[n++] = item;		/* closes the gap of those left out */
 	}
+	sort_items(batch, items, n);
+	for (int i = 0; i < n; i++)
+		rows[i] = items[i].sent;
 	return n == 0 ? 0 : flush_items(batch, items, n, rows);
 }
 
@@ -716,9 +724,9 @@ write_batch(FlushBatch *batch)
 												ALLOCSET_DEFAULT_SIZES);
 	int64		written = 0;
 
-	/* in several statements, a row may come before one that it references */
-	if (batch->kind == STATEMENT_INSERT &&
-		(one_by_one || !fits_one_statement(batch, items, end)))
+	if (batch->kind == STATEMENT_INSERT && batch->self_keys != NIL &&
+		(one_by_one || !fits_one_statement(batch, items, end)) &&
+		!flush_order_items(batch, items, end - items))
 		batch->late_columns = bms_add_members(batch->late_columns,
 											  nullable_self_columns(batch));
 	while (items < end)

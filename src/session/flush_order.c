@@ -31,6 +31,7 @@ typedef struct FlushEdge
 	bool		nullable;
 	bool		deferred;		/* not checked before the end */
 	bool		acts_on_delete; /* ON DELETE CASCADE, SET NULL, SET DEFAULT */
+	ForeignKeyCacheInfo *foreign_key;
 } FlushEdge;
 
 /* Returns whether all columns must be NULL for there to be no target. */
@@ -62,6 +63,7 @@ edge_create(Relation relation, ForeignKeyCacheInfo *foreign_key)
 
 	edge->from = foreign_key->conrelid;
 	edge->to = foreign_key->confrelid;
+	edge->foreign_key = copyObject(foreign_key);
 	for (int i = 0; i < foreign_key->nkeys; i++)
 	{
 		AttrNumber	attnum = foreign_key->conkey[i];
@@ -206,6 +208,7 @@ batch_find_late_columns(FlushBatch *batch, List *batches, List *edges,
 			continue;
 		if (edge->to == relid)
 		{
+			batch->self_keys = lappend(batch->self_keys, edge->foreign_key);
 			if (edge->nullable)
 				batch->self_columns = bms_add_members(batch->self_columns,
 													  edge->columns);

@@ -96,7 +96,7 @@ holder_ends('pg_terminate_backend',
 	is(status(), '1|0', 'kill -9: one holds the slot');
 	crash_by($node, $pid);
 	is(status(), '0|0', 'kill -9: it is free afterwards');
-	is($node->safe_psql('app', "CALL orm.begin('web/b')", timeout => 10), '',
+	is($node->safe_psql('app', "CALL orm.begin('web/b')"), '',
 		'kill -9: the next one can begin');
 	is($node->safe_psql('app', 'SELECT count(*) FROM item'),
 		'0', 'kill -9: nothing of it is written');
