@@ -150,7 +150,9 @@ PROVE_FLAGS = -I test/t
 # These set up what is missing by themselves, PostgreSQL included, and run on
 # a throw-away cluster.  A PG_CONFIG given by hand is used, and otherwise
 # Debian's PostgreSQL 15.
-STANDALONE = test test-versions test-drivers demo bench check-tree
+TRUST := $(notdir $(shell find test/trust -maxdepth 1 -type f -perm -u+x 2>/dev/null))
+STANDALONE = test test-all test-versions test-drivers demo bench check-tree \
+	$(TRUST:%=trust-%)
 SCRIPT_ENV = $(if $(PG_CONFIG),PG_CONFIG="$(PG_CONFIG)") \
 	PARTS="$(PARTS)" REGRESS_TESTS="$(REGRESS_TESTS)" REGRESS="$(REGRESS)" \
 	ISOLATION_TESTS="$(ISOLATION_TESTS)" ISOLATION="$(ISOLATION)" \
@@ -178,6 +180,12 @@ pg_orm_tutorial--$(EXTVERSION).sql: src/tutorial/tutorial.sql
 
 test:
 	@$(SCRIPT_ENV) test/run
+
+test-all:
+	@$(SCRIPT_ENV) test/all
+
+$(TRUST:%=trust-%): trust-%:
+	@$(SCRIPT_ENV) test/trust/$*
 
 test-versions:
 	@test/versions

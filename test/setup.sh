@@ -7,6 +7,10 @@
 #
 # PG_CONFIG, if set, says which PostgreSQL to use; otherwise it is Debian's
 # PostgreSQL 15 (or PG_VERSION), installed from packages if it is not there.
+# COPT is for the compiler, when the extension is built and linked;
+# CLUSTER_CONF are lines for postgresql.conf; POSTGRES is a program to start
+# in place of postgres; PG_ORM_CACHE is a folder for what takes long to make,
+# kept from one run to the next.
 #
 # After setup_all: $PG_CONFIG, $bindir, $work (the copy of the tree, writable
 # for the cluster's user), PGHOST, PGPORT and PGUSER of the cluster; as_owner
@@ -18,6 +22,11 @@ export LC_ALL=C.UTF-8
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 debian_version=${PG_VERSION:-15}
 with=$(id -u)
+if [ "$with" = 0 ]; then
+	cache=${PG_ORM_CACHE:-/var/cache/pg_orm}
+else
+	cache=${PG_ORM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pg_orm}
+fi
 
 say() { printf '== %s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -66,20 +75,24 @@ missing_packages() {
 	printf '%s\n' "${extra_packages[@]:-}"
 }
 
+# Arguments: Debian packages.
+install_packages() {
+	command -v apt-get >/dev/null ||
+		die "missing: $* (this is not Debian: install them, or set PG_CONFIG)"
+	say "installing $*"
+	as_root apt-get -qq update
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
+		--no-install-recommends install "$@" >"$tmp/apt.log" 2>&1 </dev/null ||
+		{ cat "$tmp/apt.log" >&2; die "apt-get failed"; }
+}
+
 setup_packages() {
 	local missing
 	PG_CONFIG_GIVEN=${PG_CONFIG:-}
 	missing=$(missing_packages "${1:-}" | xargs)
 	if [ -n "$missing" ]; then
-		command -v apt-get >/dev/null ||
-			die "missing: $missing (this is not Debian: install them, or set PG_CONFIG)"
-		say "installing $missing"
-		export DEBIAN_FRONTEND=noninteractive
-		as_root apt-get -qq update
 		# shellcheck disable=SC2086
-		as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y \
-			--no-install-recommends install $missing >"$tmp/apt.log" 2>&1 </dev/null ||
-			{ cat "$tmp/apt.log" >&2; die "apt-get failed"; }
+		install_packages $missing
 	fi
 	PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$debian_version/bin/pg_config}
 	export PG_CONFIG
@@ -100,7 +113,7 @@ setup_build() {
 		--exclude=./tmp_check --exclude=./output_iso --exclude=node_modules .) |
 		tar -xf - --no-same-owner -C "$work"
 	say "building with $("$PG_CONFIG" --version)"
-	make -s -C "$work" -j2 with_llvm=no COPT="${1:+-Werror}" \
+	make -s -C "$work" -j2 with_llvm=no COPT="${1:+-Werror} ${COPT:-}" \
 		PG_CONFIG="$PG_CONFIG" all
 	if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
 		make -s -C "$work" with_llvm=no PG_CONFIG="$PG_CONFIG" install >/dev/null
@@ -131,7 +144,8 @@ setup_cluster() {
 		timezone = 'UTC'
 		${CLUSTER_CONF:-}
 	CONF
-	as_owner "$bindir/pg_ctl" -D "$tmp/data" -l "$tmp/server.log" -w -s start ||
+	as_owner "$bindir/pg_ctl" -D "$tmp/data" -l "$tmp/server.log" -w -s \
+		${POSTGRES:+-p "$POSTGRES"} start ||
 		{ cat "$tmp/server.log" >&2; die "the cluster did not start"; }
 }
 
@@ -145,12 +159,16 @@ cleanup() {
 	rm -rf "$tmp"
 }
 
-setup_all() {
+setup_tmp() {
 	tmp=$(mktemp -d /tmp/pg_orm.XXXXXX)
 	chmod 755 "$tmp"
 	trap cleanup EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
+}
+
+setup_all() {
+	[ -n "${tmp:-}" ] || setup_tmp
 	setup_packages "${1:-}"
 	setup_build "${1:-}"
 	cd "$work"
