@@ -562,7 +562,7 @@ class State:
         known = o.current() is not None
         if o.state != "stored":
             raise Refused("55000")
-        o.marked, o.stored = False, None
+        o.stored = None
         o.keep({}, ())
         if known:
             self.visit(o, lambda other: self.expire_object(other)
@@ -576,7 +576,7 @@ class State:
     def expire_all(self):
         for o in self.all_objects():
             if o.state == "stored":
-                o.marked, o.stored = False, None
+                o.stored = None
                 o.keep({}, ())
 
     def expunge_object(self, o):
