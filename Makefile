@@ -96,6 +96,7 @@ REGRESS_TESTS = \
 	navigation \
 	to_one \
 	sessions \
+	keys \
 	autoflush \
 	savepoints \
 	graphs \

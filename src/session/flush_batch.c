@@ -310,10 +310,8 @@ item_written(FlushBatch *batch, FlushItem *item)
 		version_set_changed(version, NULL, NULL);
 	else if (version->changed != NULL)
 		item_keep_later_changes(batch, item, version);
-	if (model_key_of_row(model, item->returned->t_data, key) &&
-		(version->key == NULL ||
-		 !model_key_equal(model, key, version->key->values)))
-		version_set_key(model, version, key);
+	if (model_key_of_row(model, item->returned->t_data, key))
+		version_follow_key(model, version, key);
 	object_refile(object);
 }
 
@@ -539,12 +537,7 @@ flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
 	return written;
 }
 
-/*
- * Do triggers before the INSERT have a say in which rows come back, and with
- * which key?  Then they are written one by one.  What is behind a view or a
- * foreign table is not known.
- */
-static bool
+bool
 insert_one_by_one(Model *model)
 {
 	List	   *relids = list_make1_oid(model->relid);

@@ -393,6 +393,18 @@ version_set_key(Model *model, ObjectVersion *version, const Datum *key)
 	version->key = identity;
 }
 
+void
+version_follow_key(Model *model, ObjectVersion *version, const Datum *key)
+{
+	bool		same = version->key != NULL;
+
+	for (int i = 0; same && i < model->nkeys; i++)
+		same = datum_image_eq(key[i], version->key->values[i],
+							  model->keys[i].typbyval, model->keys[i].typlen);
+	if (!same)
+		version_set_key(model, version, key);
+}
+
 Object *
 session_find(Session *session, Model *model, const Datum *key)
 {

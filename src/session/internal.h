@@ -244,6 +244,10 @@ extern void version_set_changed(ObjectVersion *version, HeapTuple row,
 extern void version_set_key(Model *model, ObjectVersion *version,
 							const Datum *key);
 
+/* The same if it is another one than now, or the same in another spelling. */
+extern void version_follow_key(Model *model, ObjectVersion *version,
+							   const Datum *key);
+
 extern bool version_is_pending_work(const ObjectVersion *version);
 
 /* Forgets clean objects until orm.identity_map_limit is kept. */
@@ -290,6 +294,18 @@ extern void session_discard_pending(Session *session);
 
 /* Forgets values, pending ones too, but not that the object is deleted. */
 extern void object_expire(Object *object);
+
+/* ------------------------------------------------------------------------
+ * in flush_batch.c
+ * ------------------------------------------------------------------------
+ */
+
+/*
+ * Do triggers before the INSERT have a say in which rows come back, and with
+ * which key?  Then they are written one by one.  What is behind a view or a
+ * foreign table is not known.
+ */
+extern bool insert_one_by_one(Model *model);
 
 /* ------------------------------------------------------------------------
  * in load.c

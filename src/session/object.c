@@ -200,9 +200,8 @@ object_synchronize(Object *object, HeapTuple row, Bitmapset *set_columns)
 	/* the row is as it was loaded, or written by this transaction */
 	version_reload(model, version, row, version->xmin);
 	version->rewritten = true;
-	if (model_key_of_row(model, row->t_data, key) &&
-		!model_key_equal(model, key, version->key->values))
-		version_set_key(model, version, key);
+	if (model_key_of_row(model, row->t_data, key))
+		version_follow_key(model, version, key);
 	object_refile(object);
 }
 

@@ -14,8 +14,10 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 #include "utils/portal.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
@@ -187,6 +189,31 @@ object_met_by_add(Session *session, Model *model, const Datum *key)
 	return object;
 }
 
+/* 23502: the flush would say so as well, but not where the mistake is. */
+static void
+require_key(Model *model, HeapTuple row, bool is_new)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		AttrNumber	attnum = model->keys[i].attnum;
+		Form_pg_attribute column = TupleDescAttr(model->tupdesc, attnum - 1);
+
+		if (!column->attnotnull ||
+			!heap_attisnull(row, attnum, model->tupdesc))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_NOT_NULL_VIOLATION),
+				 errmsg("key column %s of %s must not be NULL",
+						column_sql(model, attnum), model->class_name),
+				 is_new && (column->atthasdef || column->attidentity != '\0') ?
+				 errhint("Leave it out of the document to take its default.") : 0,
+				 err_generic_string(PG_DIAG_TABLE_NAME,
+									get_rel_name(model->relid)),
+				 err_generic_string(PG_DIAG_COLUMN_NAME,
+									NameStr(column->attname))));
+	}
+}
+
 Object *
 session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 {
@@ -199,6 +226,8 @@ session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 	access_require(model, ACL_INSERT, given);
 	access_require_select(model);
 	access_lock(model);
+	if (!has_key && !insert_one_by_one(model))
+		require_key(model, &tuple, true);
 	if (object != NULL)
 	{
 		object_add_again(model, object, &tuple, given);
@@ -350,6 +379,7 @@ session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
 	if (bms_is_empty(columns))
 		return;
 	row_require_settable(model, columns);
+	require_key(model, tuple, false);
 	if (object->top->state == OBJECT_PENDING)
 	{
 		Datum		before = row_from_tuple(model, current);
