@@ -435,6 +435,9 @@ session_flush(Session *session, FlushReason reason)
 	}
 	session->flushing = false;
 	error_context_stack = callback.previous;
+	/* what was written is clean now; a commit forgets it all at once */
+	if (reason != FLUSH_COMMIT)
+		session_evict(session);
 	return written;
 }
 

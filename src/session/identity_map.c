@@ -151,6 +151,7 @@ identity_map_reset(Session *session)
 	}
 	sessions_unflushed_count -= session->nunflushed;
 	session->nunflushed = session->nclean = session->nobjects = 0;
+	session->clean_bytes = 0;
 	session->identities = NULL;
 	session->models = NULL;
 	session->last_used = NULL;
@@ -506,6 +507,8 @@ object_unfile(Object *object)
 	{
 		dlist_delete(&object->lru_node);
 		session->nclean--;
+		session->clean_bytes -= object->clean_bytes;
+		object->clean_bytes = 0;
 		object->in_lru = false;
 	}
 }
@@ -553,16 +556,25 @@ object_refile(Object *object)
 		session->nclean++;
 		object->in_lru = true;
 	}
+	if (clean)
+	{
+		session->clean_bytes -= object->clean_bytes;
+		object->clean_bytes = top->stored == NULL ? 0 : top->stored->t_len;
+		session->clean_bytes += object->clean_bytes;
+	}
 }
 
 /*
- * Keeps the number of clean objects within orm.identity_map_limit; the one
- * just loaded stays, since its caller is about to use it.
+ * Keeps clean objects within orm.identity_map_limit and their rows within
+ * orm.identity_map_memory; the one just loaded stays, since its caller is
+ * about to use it.
  */
 void
 session_evict(Session *session)
 {
-	while (session->nclean > (uint64) Max(orm_identity_map_limit, 1))
+	while (session->nclean > (uint64) Max(orm_identity_map_limit, 1) ||
+		   (session->nclean > 1 &&
+			session->clean_bytes > (uint64) orm_identity_map_memory * 1024))
 		object_free(dlist_container(Object, lru_node,
 									dlist_head_node(&session->clean)));
 }

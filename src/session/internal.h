@@ -110,6 +110,7 @@ struct Object
 	uint32		revision;		/* counts its changes */
 	bool		unflushed;		/* is in session->unflushed */
 	bool		in_lru;
+	uint32		clean_bytes;	/* of its row, in session->clean_bytes */
 	ObjectVersion *top;
 	dlist_node	model_node;
 	dlist_node	unflushed_node;
@@ -129,6 +130,7 @@ struct Session
 	uint64		nunflushed;
 	dlist_head	clean;			/* least recently used first */
 	uint64		nclean;
+	uint64		clean_bytes;	/* of their rows */
 	uint64		nobjects;
 	bool		entered;		/* used in this transaction: the next two hold */
 	Sessionmaker maker;			/* as it was at the first use */
@@ -143,6 +145,7 @@ extern char *orm_session_setting;
 extern bool orm_autoflush;
 extern bool orm_expire_on_commit;
 extern int	orm_identity_map_limit;
+extern int	orm_identity_map_memory;
 
 /* ------------------------------------------------------------------------
  * in session.c
@@ -250,7 +253,7 @@ extern void version_follow_key(Model *model, ObjectVersion *version,
 
 extern bool version_is_pending_work(const ObjectVersion *version);
 
-/* Forgets clean objects until orm.identity_map_limit is kept. */
+/* Forgets clean objects until the limits of the identity map are kept. */
 extern void session_evict(Session *session);
 
 /* in object.c: the row that the session shows, or NULL if it is not known. */

@@ -142,6 +142,8 @@ object_take_row(Model *model, Object *object, HeapTuple row,
 		version_set_changed(version, NULL, NULL);
 	version_reload(model, version, row, xmin);
 	object_refile(object);
+	object_used(object);
+	session_evict(object->session);
 }
 
 bool

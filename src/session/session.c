@@ -37,6 +37,7 @@ char	   *orm_session_setting = NULL;
 bool		orm_autoflush = true;
 bool		orm_expire_on_commit = true;
 int			orm_identity_map_limit = 10000;
+int			orm_identity_map_memory = 65536;
 
 static HTAB *sessions = NULL;
 static MemoryContext sessions_context = NULL;
@@ -564,6 +565,12 @@ session_define_settings(void)
 							"Beyond it the least recently used are forgotten; new, changed and deleted ones never are.",
 							&orm_identity_map_limit, 10000, 0, INT_MAX,
 							PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("orm.identity_map_memory",
+							"Memory for the rows of clean objects that a session remembers.",
+							"Beyond it the least recently used are forgotten; new, changed and deleted ones never are.",
+							&orm_identity_map_memory, 65536, 64,
+							MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
 }
 
 void

@@ -67,6 +67,42 @@ is($r{sum}, 20000, 'nothing was lost');
 is($r{end}, 0, 'nothing is left after the transaction');
 cmp_ok($r{end_kb}, '<', 1000, '... of the memory, too');
 
+# --- orm.identity_map_memory: so are large ones, be they few
+$node->safe_psql('bounds', <<'EOS');
+CREATE TABLE wide (id int PRIMARY KEY, label text, body text);
+ALTER TABLE wide ALTER body SET STORAGE EXTERNAL;
+INSERT INTO wide SELECT i, 'wide ' || i, repeat('x', 1000000) FROM generate_series(1, 40) i;
+SELECT orm.map('wide');
+EOS
+%r = results(<<'EOS');
+SET orm.identity_map_memory = '8MB';
+BEGIN;
+SELECT count(*) FROM orm.query(NULL::wide, 'true');
+SELECT 'queried:' || objects FROM counts;
+SELECT 'queried_kb:' || kb FROM memory;
+-- expired objects are read again one by one
+UPDATE wide SET label = label || '!';
+SELECT sum(length((orm.get(NULL::wide, i)).body)) FROM generate_series(1, 40) i;
+SELECT 'got:' || objects FROM counts;
+SET LOCAL orm.autoflush = off;
+SELECT count(orm.set(ROW(i, NULL, NULL)::wide, '{"label": "changed"}')) FROM generate_series(1, 30) i;
+SELECT 'dirty:' || objects FROM counts;
+SELECT 'flushed:' || orm.flush();
+SELECT 'clean:' || objects FROM counts;
+SELECT 'clean_kb:' || kb FROM memory;
+SELECT 'stored:' || count(*) FROM wide WHERE label = 'changed';
+SELECT 'body:' || length(body) || ' ' || label FROM orm.get(NULL::wide, 1);
+COMMIT;
+EOS
+is($r{queried}, 8, 'as many large objects as their memory allows');
+cmp_ok($r{queried_kb}, '<', 20000, '... in not much more');
+is($r{got}, 8, 'those that are read again, too');
+cmp_ok($r{dirty}, '>=', 30, 'objects with pending changes stay, however large');
+is($r{flushed}, 30, '... are written');
+is($r{clean}, 8, '... and forgotten by the flush');
+cmp_ok($r{clean_kb}, '<', 20000, '... with their memory');
+is("$r{stored} $r{body}", '30 1000000 changed', 'nothing was lost');
+
 # --- memory goes back with orm.close, ROLLBACK, DISCARD ALL
 %r = results(<<'EOS');
 SET orm.identity_map_limit = 1000000;
