@@ -49,6 +49,7 @@ PARTS = \
 	session/flush_self \
 	session/flush_batch \
 	session/flush_sql \
+	session/own_statement \
 	session/autoflush \
 	session/client_call \
 	session/transaction \
@@ -64,6 +65,8 @@ PARTS = \
 	query/params \
 	query/kept \
 	query/query \
+	query/pull \
+	query/plan \
 	query/synchronize \
 	query/bulk \
 	query/evaluate \
@@ -105,6 +108,7 @@ REGRESS_TESTS = \
 	versions \
 	transactions \
 	queries \
+	reading \
 	criteria \
 	bulk \
 	evaluate \

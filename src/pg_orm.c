@@ -14,6 +14,7 @@
 #include "model/model.h"
 #include "navigation/navigation.h"
 #include "pg_orm.h"
+#include "query/query.h"
 #include "session/session.h"
 
 PG_MODULE_MAGIC;
@@ -25,5 +26,6 @@ _PG_init(void)
 	engine_init();
 	navigation_init();
 	session_init();
+	query_init();
 	MarkGUCPrefixReserved(ORM_SCHEMA);
 }

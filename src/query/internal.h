@@ -15,11 +15,13 @@
 #define PG_ORM_QUERY_INTERNAL_H
 
 #include "executor/spi.h"
+#include "executor/tuptable.h"
 #include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
 #include "utils/jsonb.h"
 
 #include "model/model.h"
+#include "session/session.h"
 
 typedef enum FragmentKind
 {
@@ -85,6 +87,8 @@ typedef struct KeptStatement
 								 * an entry is NULL if it is not used */
 	bool		has_subquery;	/* subquery or aggregate */
 	bool		is_volatile;	/* calls a volatile function */
+	bool		is_mutable;		/* calls one that is not immutable */
+	bool		rebuilds_tuples;	/* its plan does not hand out the table's */
 	Bitmapset  *set_columns;	/* of an UPDATE: what it assigns, offset by
 								 * FirstLowInvalidHeapAttributeNumber */
 	struct ParamConverter *converter;	/* NULL until first used */
@@ -201,6 +205,102 @@ extern void params_raise_missing(Composition *composition, const char *name,
 								 int position);
 
 /* ------------------------------------------------------------------------
+ * in query.c: orm.query and its kin
+ * ------------------------------------------------------------------------
+ */
+
+/* Positions of the arguments; those that a function lacks are -1. */
+typedef struct QuerySignature
+{
+	const char *call;
+	int			row_limit;
+	int			row_offset;
+	int			populate_existing;
+	int			sql_limit;		/* LIMIT of the statement, or 0 */
+	bool		unique;			/* a second row is an error */
+	bool		required;		/* no row is an error */
+} QuerySignature;
+
+extern const QuerySignature query_signature;	/* of orm.query */
+
+typedef struct PreparedQuery
+{
+	Model	   *model;
+	KeptStatement *kept;
+	Datum	   *values;
+	char	   *nulls;
+} PreparedQuery;
+
+/*
+ * The statement for a call's arguments; with the version of the rows behind
+ * their columns, where there is one.  Needs an SPI connection; what it gives
+ * lives in the current memory context.
+ */
+extern void query_prepare(PreparedQuery *query, FunctionCallInfo fcinfo,
+						  const QuerySignature *signature, bool with_version);
+
+extern Datum orm_query(PG_FUNCTION_ARGS);
+
+/* ------------------------------------------------------------------------
+ * in pull.c: orm.query's rows one by one
+ * ------------------------------------------------------------------------
+ */
+typedef struct RowPull
+{
+	OwnScan    *scan;
+
+	/* rows go past the session for as long as it gets no more objects */
+	bool		passing;
+	uint64		objects_made;
+
+	/* private to pull.c */
+	bool		loads;			/* rows become objects */
+	bool		populate_existing;
+	bool		with_version;	/* the select list has the rows' xmin */
+	PreparedQuery query;
+	Session    *session;		/* the scope that rows are read in */
+	Oid			userid;
+	bool		row_security;
+	CommandId	command;		/* the transaction's, when it began */
+	uint64		taken;			/* rows that the session was given */
+	TupleTableSlot *shown;		/* a row of the session's */
+	TupleTableSlot *narrow;		/* one without the version behind it */
+	HeapTupleData shown_row;
+	MemoryContext context;
+	MemoryContext row_context;	/* of the row handed out last */
+} RowPull;
+
+/*
+ * Starts the query of a call of orm.query; without loads its rows do not
+ * become objects.  NULL if it has to be run at once, or if the table has
+ * other columns than expected.  The memory is a child of the current context.
+ */
+extern RowPull *row_pull_start(FunctionCallInfo fcinfo, bool loads,
+							   TupleDesc expected);
+
+/* What is to be shown of the row that the statement gave. */
+extern TupleTableSlot *row_pull_take(RowPull *pull, TupleTableSlot *slot);
+
+/* The next row, in a slot that is good until the next call, or NULL. */
+static inline TupleTableSlot *
+row_pull_next(RowPull *pull)
+{
+	TupleTableSlot *slot = own_scan_next(pull->scan);
+
+	if (TupIsNull(slot))
+		return NULL;
+	if (pull->passing && pull->objects_made == session_objects_made &&
+		!pull->with_version)
+		return slot;
+	return row_pull_take(pull, slot);
+}
+
+/* From the first row on again, as the same snapshot shows them. */
+extern void row_pull_rescan(RowPull *pull);
+extern void row_pull_end(RowPull *pull);
+extern TupleDesc row_pull_tupdesc(RowPull *pull);
+
+/* ------------------------------------------------------------------------
  * in evaluate.c: what a bulk statement did, without asking it
  * ------------------------------------------------------------------------
  */
@@ -240,8 +340,6 @@ extern void evaluation_end(Evaluation *evaluation);
  * in synchronize.c: objects after a bulk statement
  * ------------------------------------------------------------------------
  */
-struct Session;
-
 /* Objects that a bulk statement's RETURNING named. */
 typedef struct Match
 {
@@ -253,15 +351,15 @@ typedef struct Match
  * A DestReceiver that notes as Match what of the rows is in the session.  The
  * columns are those of the model (has_row), then those of the key (has_key).
  */
-extern DestReceiver *match_receiver_create(struct Session *session,
+extern DestReceiver *match_receiver_create(Session *session,
 										   Model *model, bool has_row,
 										   bool has_key);
 extern List *match_receiver_matches(DestReceiver *receiver);
 
-extern void synchronize_matches(struct Session *session, Model *model,
+extern void synchronize_matches(Session *session, Model *model,
 								List *matches, Bitmapset *set_columns,
 								bool expire);
-extern void synchronize_evaluated(struct Session *session, Model *model,
+extern void synchronize_evaluated(Session *session, Model *model,
 								  Evaluation *evaluation,
 								  Bitmapset *set_columns, bool is_delete);
 
@@ -269,7 +367,7 @@ extern void synchronize_evaluated(struct Session *session, Model *model,
  * Reads the objects' rows again by their keys.  Not for an UPDATE when one of
  * them has pending changes, since it does not tell which rows were matched.
  */
-extern void synchronize_reread(struct Session *session, Model *model,
+extern void synchronize_reread(Session *session, Model *model,
 							   bool is_delete);
 
 #endif							/* PG_ORM_QUERY_INTERNAL_H */

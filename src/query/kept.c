@@ -394,6 +394,7 @@ statement_analyse(KeptStatement *kept, Composition *composition,
 	check_types_known(composition, names, types);
 	kept->has_subquery = query->hasSubLinks || query->hasAggs;
 	kept->is_volatile = contain_volatile_functions((Node *) query);
+	kept->is_mutable = contain_mutable_functions((Node *) query);
 	statement_note_set_columns(kept, query);
 	error_context_stack = callback.previous;
 

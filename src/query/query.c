@@ -25,26 +25,6 @@
 #include "query/internal.h"
 #include "session/session.h"
 
-/* Positions of the arguments; those that a function lacks are -1. */
-typedef struct QuerySignature
-{
-	const char *call;
-	int			row_limit;
-	int			row_offset;
-	int			populate_existing;
-	int			sql_limit;		/* LIMIT of the statement, or 0 */
-	bool		unique;			/* a second row is an error */
-	bool		required;		/* no row is an error */
-} QuerySignature;
-
-typedef struct PreparedQuery
-{
-	Model	   *model;
-	KeptStatement *kept;
-	Datum	   *values;
-	char	   *nulls;
-} PreparedQuery;
-
 /* Takes rows into the session and what it shows of them into the result. */
 typedef struct RowReceiver
 {
@@ -163,7 +143,7 @@ compose_count(Composition *composition, FunctionCallInfo fcinfo, int arg,
 
 static Composition *
 query_compose(FunctionCallInfo fcinfo, const QuerySignature *signature,
-			  Model *model)
+			  Model *model, bool with_version)
 {
 	Jsonb	   *filter_by = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
 	Jsonb	   *params = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4);
@@ -174,7 +154,9 @@ query_compose(FunctionCallInfo fcinfo, const QuerySignature *signature,
 	StringInfo	statement = &composition->text;
 
 	appendStringInfo(statement, "SELECT %s FROM %s",
-					 session_select_list(model, composition->alias),
+					 with_version ?
+					 session_select_list(model, composition->alias) :
+					 psprintf("%s.*", composition->alias),
 					 model->relation_name);
 	compose_criteria(composition, "WHERE", filter, filter_by);
 	if (!PG_ARGISNULL(2))
@@ -190,14 +172,15 @@ query_compose(FunctionCallInfo fcinfo, const QuerySignature *signature,
 	return composition;
 }
 
-static void
+void
 query_prepare(PreparedQuery *query, FunctionCallInfo fcinfo,
-			  const QuerySignature *signature)
+			  const QuerySignature *signature, bool with_version)
 {
 	Composition *composition;
 
 	query->model = model_from_argument(fcinfo, 0);
-	composition = query_compose(fcinfo, signature, query->model);
+	composition = query_compose(fcinfo, signature, query->model,
+								with_version);
 	query->kept = kept_statement_get(composition);
 	kept_statement_bind(query->kept, composition, &query->values,
 						&query->nulls);
@@ -218,12 +201,12 @@ query_execute(FunctionCallInfo fcinfo, const QuerySignature *signature)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	/* wrong criteria are an error before anything is flushed */
-	query_prepare(&query, fcinfo, signature);
+	query_prepare(&query, fcinfo, signature, true);
 	session = session_current();
 	session_autoflush(session);
 	/* a trigger of the flush may have changed the table */
 	if (query.kept->generation != model_generation())
-		query_prepare(&query, fcinfo, signature);
+		query_prepare(&query, fcinfo, signature, true);
 
 	receiver = row_receiver_create(session, query.model, rsinfo->setResult,
 								   populate_existing, signature->unique);
@@ -242,14 +225,14 @@ query_execute(FunctionCallInfo fcinfo, const QuerySignature *signature)
  * SQL functions
  * ------------------------------------------------------------------------
  */
+const QuerySignature query_signature = {"orm.query", 5, 6, 7, 0,
+false, false};
+
 PG_FUNCTION_INFO_V1(orm_query);
 Datum
 orm_query(PG_FUNCTION_ARGS)
 {
-	static const QuerySignature signature = {"orm.query", 5, 6, 7, 0,
-	false, false};
-
-	query_execute(fcinfo, &signature);
+	query_execute(fcinfo, &query_signature);
 	return (Datum) 0;
 }
 

@@ -11,6 +11,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orm.query(anyelement, text, text, jsonb, jsonb, bigint, bigint, bool) IS
 'Loads the objects of a model that meet the criteria, and returns their rows as the session shows them.
 model: NULL::table. filter: a boolean SQL expression over the table''s columns. order_by: an SQL sort list. filter_by: JSON by column or relationship (an array means IN, null means IS NULL). params: values for :name (a JSON object) or $1, $2, ... (a JSON array) in filter and order_by. populate_existing: overwrite what the session has, pending changes too.
+In FROM, rows are loaded as far as they are read; a query that shows only aggregates or groups of columns need not load any, but count(*) does.
 Errors: 42601 (a fragment is not what it is said to be), 42703 (unknown column), 42804 (the filter is no boolean), 42P02 (no such parameter), 22023 (empty filter_by, wrong JSON shape), 42704 (not a model).
 Example: SELECT * FROM orm.query(NULL::users, ''id > :low'', order_by => ''name DESC'', params => ''{"low": 1}'');';
 

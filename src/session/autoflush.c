@@ -30,7 +30,6 @@
 #include "catalog/pg_proc.h"
 #include "commands/extension.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/plannodes.h"
 #include "parser/parsetree.h"
@@ -40,7 +39,6 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/plancache.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -68,118 +66,6 @@ static Snapshot execute_snapshot = NULL;
 static uint32 *own_functions = NULL;
 static int	nown_functions = 0;
 static bool own_functions_valid = false;
-
-/* ------------------------------------------------------------------------
- * statements of our own
- * ------------------------------------------------------------------------
- */
-
-/* Marks the QueryDesc of our own statement, and passes its rows on. */
-typedef struct OwnReceiver
-{
-	DestReceiver pub;
-	DestReceiver *inner;
-} OwnReceiver;
-
-static bool
-own_receive(TupleTableSlot *slot, DestReceiver *self)
-{
-	DestReceiver *inner = ((OwnReceiver *) self)->inner;
-
-	return inner->receiveSlot(slot, inner);
-}
-
-static void
-own_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
-{
-	DestReceiver *inner = ((OwnReceiver *) self)->inner;
-
-	inner->rStartup(inner, operation, typeinfo);
-}
-
-static void
-own_shutdown(DestReceiver *self)
-{
-	DestReceiver *inner = ((OwnReceiver *) self)->inner;
-
-	inner->rShutdown(inner);
-}
-
-static void
-own_destroy(DestReceiver *self)
-{
-}
-
-static bool
-is_own_statement(QueryDesc *query_desc)
-{
-	return query_desc->dest != NULL &&
-		query_desc->dest->rDestroy == own_destroy;
-}
-
-const OwnStatementObserver *own_statement_observer = NULL;
-
-/* Every generated statement is shown at DEBUG1. */
-static void
-own_statement_show(SPIPlanPtr plan)
-{
-	List	   *sources;
-
-	if (!message_level_is_interesting(DEBUG1))
-		return;
-	sources = SPI_plan_get_plan_sources(plan);
-	ereport(DEBUG1,
-			(errmsg_internal("%s", ((CachedPlanSource *) linitial(sources))->query_string)));
-}
-
-static uint64
-own_statement_run(SPIPlanPtr plan, Datum *values, const char *nulls,
-				  DestReceiver *dest, bool read_only)
-{
-	OwnReceiver receiver = {
-		.pub = {own_receive, own_startup, own_shutdown, own_destroy, DestNone},
-		.inner = dest
-	};
-	SPIExecuteOptions options = {0};
-	int			nargs = SPI_getargcount(plan);
-	int			result;
-
-	if (nargs > 0)
-	{
-		options.params = makeParamList(nargs);
-		for (int i = 0; i < nargs; i++)
-		{
-			ParamExternData *param = &options.params->params[i];
-
-			param->value = values[i];
-			param->isnull = nulls != NULL && nulls[i] == 'n';
-			param->pflags = PARAM_FLAG_CONST;
-			param->ptype = SPI_getargtypeid(plan, i);
-		}
-	}
-	options.dest = &receiver.pub;
-	options.read_only = read_only;
-	own_statement_show(plan);
-	result = SPI_execute_plan_extended(plan, &options);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_plan_extended failed: %s",
-			 SPI_result_code_string(result));
-	return SPI_processed;
-}
-
-uint64
-own_statement_execute(SPIPlanPtr plan, Datum *values, const char *nulls,
-					  DestReceiver *dest)
-{
-	return own_statement_run(plan, values, nulls, dest, false);
-}
-
-uint64
-own_statement_read(SPIPlanPtr plan, Datum *values, const char *nulls,
-				   DestReceiver *dest)
-{
-	return own_statement_run(plan, values, nulls, dest, true);
-}
 
 /* ------------------------------------------------------------------------
  * may a statement read what is pending?

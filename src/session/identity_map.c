@@ -47,6 +47,7 @@ typedef struct IdentityEntry
 
 uint64		sessions_object_count = 0;
 uint64		sessions_unflushed_count = 0;
+uint64		session_objects_made = 0;
 
 /* The live subtransactions that touched an object, innermost first. */
 static Level *levels = NULL;
@@ -486,6 +487,7 @@ object_create(Session *session, Model *model, const Datum *key,
 	entry->count++;
 	session->nobjects++;
 	sessions_object_count++;
+	session_objects_made++;
 	if (key != NULL)
 		version_set_key(model, version, key);
 	return object;
@@ -509,6 +511,7 @@ object_unfile(Object *object)
 		session->nclean--;
 		session->clean_bytes -= object->clean_bytes;
 		object->clean_bytes = 0;
+		object->model_objects->nclean--;
 		object->in_lru = false;
 	}
 }
@@ -554,6 +557,7 @@ object_refile(Object *object)
 	{
 		dlist_push_tail(&session->clean, &object->lru_node);
 		session->nclean++;
+		object->model_objects->nclean++;
 		object->in_lru = true;
 	}
 	if (clean)

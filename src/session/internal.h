@@ -94,6 +94,7 @@ typedef struct ModelObjects
 	AttrNumber *key_attnums;	/* of the identities */
 	dlist_head	objects;		/* Object.model_node */
 	uint32		count;
+	uint32		nclean;			/* of them, in the session's list of those */
 	bool		loaded;			/* there may be stored rows, at the top */
 	bool		several_scopes; /* objects of several users or settings */
 	bool		indirect;		/* no table: any DML may change its rows */
@@ -490,6 +491,12 @@ extern void access_lock(Model *model);
 
 /* May the present user see a row from memory alone? 42501 without SELECT. */
 extern bool access_memory_suffices(Model *model);
+
+/* ------------------------------------------------------------------------
+ * in own_statement.c
+ * ------------------------------------------------------------------------
+ */
+extern bool is_own_statement(QueryDesc *query_desc);
 
 /* ------------------------------------------------------------------------
  * in autoflush.c

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "miscadmin.h"
 #include "utils/rls.h"
 
@@ -146,11 +147,28 @@ object_take_row(Model *model, Object *object, HeapTuple row,
 	session_evict(object->session);
 }
 
+/* The rows taken are the clean objects used last, so all that are left. */
+bool
+session_is_filled(uint64 taken)
+{
+	return taken >= (uint64) Max(orm_identity_map_limit, 1);
+}
+
 bool
 session_may_pass_by(Session *session, Model *model, uint64 taken)
 {
-	return taken >= (uint64) orm_identity_map_limit &&
-		model_objects(session, model)->count <= taken;
+	ModelObjects *entry;
+
+	if (!session_is_filled(taken))
+		return false;
+	entry = model_objects(session, model);
+	return entry->count == entry->nclean;
+}
+
+uint32
+session_object_count(Session *session, Model *model)
+{
+	return session->nobjects == 0 ? 0 : model_objects(session, model)->count;
 }
 
 Datum
@@ -178,6 +196,96 @@ session_take_row(Session *session, Model *model, TupleTableSlot *slot,
 	}
 	object_take_row(model, object, row, xmin, populate_existing);
 	return row_from_tuple(model, object_current_row(object));
+}
+
+/* The key of a row in a slot; false if a part of it is NULL. */
+static bool
+slot_key(Model *model, TupleTableSlot *slot, Datum *key)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		bool		isnull;
+
+		key[i] = slot_getattr(slot, model->keys[i].attnum, &isnull);
+		if (isnull)
+			return false;
+	}
+	return true;
+}
+
+/* A tuple as the table has it, in the memory of the session's objects. */
+static HeapTuple
+session_copy_tuple(Session *session, Model *model, TupleTableSlot *slot)
+{
+	HeapTuple	row;
+	MemoryContext old;
+
+	if (HeapTupleHasExternal(ExecFetchSlotHeapTuple(slot, false, NULL)))
+		return session_copy_row(session, row_of_slot(model, slot, 0));
+	old = MemoryContextSwitchTo(session->objects_context);
+	row = ExecCopySlotHeapTuple(slot);
+	MemoryContextSwitchTo(old);
+	return row;
+}
+
+static TransactionId
+slot_xmin(Model *model, TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	if (!model_has_xmin(model))
+		return InvalidTransactionId;
+	return DatumGetTransactionId(slot_getsysattr(slot,
+												 MinTransactionIdAttributeNumber,
+												 &isnull));
+}
+
+static Datum
+object_shown_row(Model *model, Object *object)
+{
+	HeapTuple	row = object_current_row(object);
+
+	return row == NULL ? (Datum) 0 : row_from_tuple(model, row);
+}
+
+Datum
+session_take_tuple(Session *session, Model *model, TupleTableSlot *slot,
+				   bool populate_existing)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	Object	   *object;
+
+	if (!slot_key(model, slot, key))
+		return (Datum) 0;
+	object = session_find(session, model, key);
+	if (object == NULL)
+	{
+		HeapTuple	row = session_copy_tuple(session, model, slot);
+
+		object = object_create(session, model, key, OBJECT_PERSISTENT);
+		version_set_stored(object->top, row);
+		version_note(model, object->top, row, slot_xmin(model, slot));
+		object_refile(object);
+		session_evict(session);
+		return (Datum) 0;
+	}
+	object_take_row(model, object, row_of_slot(model, slot, 0),
+					slot_xmin(model, slot), populate_existing);
+	return object_shown_row(model, object);
+}
+
+Datum
+session_shown_row(Session *session, Model *model, TupleTableSlot *slot)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	Object	   *object;
+
+	if (!slot_key(model, slot, key))
+		return (Datum) 0;
+	object = session_find(session, model, key);
+	if (object == NULL || object->top->state == OBJECT_DELETED)
+		return (Datum) 0;
+	return object_shown_row(model, object);
 }
 
 void

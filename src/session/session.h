@@ -16,9 +16,12 @@
 
 #include "access/htup.h"
 #include "executor/execdesc.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
 #include "tcop/dest.h"
+#include "utils/plancache.h"
+#include "utils/snapmgr.h"
 
 #include "model/model.h"
 
@@ -94,12 +97,34 @@ extern Datum session_take_row(Session *session, Model *model,
 							  TupleTableSlot *slot, bool populate_existing);
 
 /*
- * May the next row that a statement reads go past the session, because the
- * statement has filled it already, and it has no other objects of the model?
- * taken is the number of rows that the statement has given to
- * session_take_row.  A scan of a large table so leaves the identity map within
+ * The same for a slot that holds a tuple as the table has it, with its system
+ * columns.  0 if the session shows what the slot has.
+ */
+extern Datum session_take_tuple(Session *session, Model *model,
+								TupleTableSlot *slot, bool populate_existing);
+
+/*
+ * What the session shows in place of a stored row, without taking anything
+ * in.  0 if it has nothing else to show.
+ */
+extern Datum session_shown_row(Session *session, Model *model,
+							   TupleTableSlot *slot);
+
+/* The number of the model's objects in the session, of whichever user. */
+extern uint32 session_object_count(Session *session, Model *model);
+
+/* Moves whenever a session of the backend gets an object. */
+extern uint64 session_objects_made;
+
+/*
+ * Has a statement that has given so many rows to session_take_row filled the
+ * session?  Then there are no other clean objects, and it need not take more:
+ * a scan of a large table so leaves the identity map within
  * orm.identity_map_limit at the cost of that many objects.
  */
+extern bool session_is_filled(uint64 taken);
+
+/* May rows go past the session then, since it has no changed objects? */
 extern bool session_may_pass_by(Session *session, Model *model, uint64 taken);
 
 /* The object with that key, or NULL.  Deleted ones are found too. */
@@ -148,12 +173,17 @@ extern void sessions_expire_model(Oid relid, Session *except);
 extern void sessions_expire_written(Oid relid, Session *except);
 
 /* ------------------------------------------------------------------------
- * in autoflush.c: autoflush, and statements of pg_orm's own
+ * in autoflush.c
  * ------------------------------------------------------------------------
  */
 
 /* session_flush before a read or bulk change, unless orm.autoflush is off. */
 extern void session_autoflush(Session *session);
+
+/* ------------------------------------------------------------------------
+ * in own_statement.c: statements of pg_orm's own
+ * ------------------------------------------------------------------------
+ */
 
 /*
  * Executes a plan as pg_orm's own statement, its rows going to dest (never
@@ -167,6 +197,68 @@ extern uint64 own_statement_execute(SPIPlanPtr plan, Datum *values,
 /* The same for a query, with the active snapshot as it is. */
 extern uint64 own_statement_read(SPIPlanPtr plan, Datum *values,
 								 const char *nulls, DestReceiver *dest);
+
+/*
+ * A query of pg_orm's own whose rows are asked for one by one, outside of SPI
+ * but with a plan of it.  It lives in the memory context that is current when
+ * it begins; its locks, snapshot and plan belong to the resource owner of
+ * then.
+ */
+typedef struct OwnScan
+{
+	PlanState  *planstate;
+	QueryDesc  *query_desc;
+	CachedPlan *plan;
+	ResourceOwner owner;
+	MemoryContext context;		/* of the executor run */
+	Snapshot	snapshot;		/* if its functions may read tables */
+	ErrorContextCallback callback;
+	struct OwnReceiver *receiver;
+} OwnScan;
+
+static inline void
+own_scan_enter(OwnScan *scan)
+{
+	scan->callback.previous = error_context_stack;
+	error_context_stack = &scan->callback;
+}
+
+static inline void
+own_scan_leave(OwnScan *scan)
+{
+	error_context_stack = scan->callback.previous;
+}
+
+/*
+ * NULL if the plan is a parallel one, which has to be run at once, or if
+ * stored_tuples are wanted and it is none that could hand out those.
+ * is_mutable: the text calls functions that are not immutable.
+ */
+extern OwnScan *own_scan_begin(SPIPlanPtr plan, Datum *values,
+							   const char *nulls, bool is_mutable,
+							   bool stored_tuples);
+
+/* Its next row, in a slot of its own; empty or NULL at the end. */
+static inline TupleTableSlot *
+own_scan_next(OwnScan *scan)
+{
+	MemoryContext old = MemoryContextSwitchTo(scan->context);
+	TupleTableSlot *slot;
+
+	own_scan_enter(scan);
+	if (scan->snapshot != NULL)
+		PushActiveSnapshot(scan->snapshot);
+	slot = ExecProcNode(scan->planstate);
+	if (scan->snapshot != NULL)
+		PopActiveSnapshot();
+	own_scan_leave(scan);
+	MemoryContextSwitchTo(old);
+	return slot;
+}
+
+/* From its first row on again. */
+extern void own_scan_rescan(OwnScan *scan);
+extern void own_scan_end(OwnScan *scan);
 
 /*
  * Who wants to see pg_orm's own statements: started is called before the
