@@ -39,6 +39,8 @@ PARTS = \
 	session/model_objects \
 	session/object \
 	session/row \
+	session/row_maker \
+	session/row_draft \
 	session/access \
 	session/statement \
 	session/load \
@@ -103,6 +105,7 @@ REGRESS_TESTS = \
 	autoflush \
 	savepoints \
 	graphs \
+	plain_documents \
 	cascades \
 	unit_of_work \
 	versions \

@@ -65,29 +65,39 @@ access_lock(Model *model)
 	last_subid = GetCurrentSubTransactionId();
 }
 
-/* Has the user the privilege on the whole relation?  A yes is kept. */
+/*
+ * Has the user the privilege on the whole relation?  What was granted is kept
+ * for the relation last asked about.
+ */
 static bool
 has_relation_privilege(Model *model, AclMode mode)
 {
 	static Oid	last_relid,
 				last_userid;
-	static AclMode last_mode;
+	static AclMode last_granted;
 	static uint64 last_generation,
 				last_roles;
 	static LocalTransactionId last_lxid;
 
-	if (last_relid == model->relid && last_userid == GetUserId() &&
-		last_mode == mode && last_generation == model_generation() &&
-		last_roles == roles_generation && last_lxid == compat_my_lxid())
+	if (last_relid != model->relid || last_userid != GetUserId() ||
+		last_generation != model_generation() ||
+		last_roles != roles_generation || last_lxid != compat_my_lxid())
+	{
+		last_granted = ACL_NO_RIGHTS;
+		last_relid = model->relid;
+		last_userid = GetUserId();
+		last_generation = model_generation();
+		last_roles = roles_generation;
+		last_lxid = compat_my_lxid();
+	}
+	if ((last_granted & mode) == mode)
 		return true;
 	if (pg_class_aclcheck(model->relid, GetUserId(), mode) != ACLCHECK_OK)
 		return false;
-	last_relid = model->relid;
-	last_userid = GetUserId();
-	last_mode = mode;
-	last_generation = model_generation();
-	last_roles = roles_generation;
-	last_lxid = compat_my_lxid();
+	/* looking may have brought news */
+	if (last_relid == model->relid && last_generation == model_generation() &&
+		last_roles == roles_generation)
+		last_granted |= mode;
 	return true;
 }
 

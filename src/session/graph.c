@@ -481,11 +481,30 @@ set_parts(Session *session, Model *model, Datum row, DocumentParts *parts,
 	return row;
 }
 
+HeapTuple
+graph_add_plain(Session *session, Model *model, const JsonbContainer *doc)
+{
+	RowDraft	draft;
+	Object	   *object;
+
+	if (!JsonContainerIsObject(doc) || !row_draft(model, doc, &draft))
+		return NULL;
+	object = session_add_draft(session, model, &draft);
+	if (object->top->state != OBJECT_PENDING)
+		collection_unlink_all(session, model,
+							  row_from_tuple(model, object_current_row(object)));
+	return object_current_row(object);
+}
+
 Datum
 graph_add(Session *session, Model *model, Jsonb *doc)
 {
-	DocumentParts parts = document_parts(model, doc);
+	HeapTuple	row = graph_add_plain(session, model, &doc->root);
+	DocumentParts parts;
 
+	if (row != NULL)
+		return row_from_tuple(model, row);
+	parts = document_parts(model, doc);
 	return add_parts(session, model, &parts, NULL);
 }
 

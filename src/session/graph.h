@@ -60,6 +60,10 @@ extern void graph_check_version(Model *model, Object *object, Datum row);
 /* Adds an object and all that its document has in it; returns its row. */
 extern Datum graph_add(Session *session, Model *model, Jsonb *doc);
 
+/* The same for a plain document (else NULL); the row is the session's own. */
+extern HeapTuple graph_add_plain(Session *session, Model *model,
+								 const JsonbContainer *doc);
+
 /* Changes the object that row names, and what doc says of its neighbours. */
 extern Datum graph_set(Session *session, Model *model, Datum row, Jsonb *doc);
 

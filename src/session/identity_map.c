@@ -103,6 +103,20 @@ identity_map_create(Session *session)
 	dlist_init(&session->clean);
 }
 
+/* What is made too large is no more than what doubling would have made. */
+void
+identity_map_expect(Session *session, uint32 nobjects)
+{
+	identity_hash *identities = session->identities;
+
+	if (identities == NULL)
+		session->identities = identity_create(session->objects_context,
+											  Max(nobjects, 64), NULL);
+	else if (identities->members + nobjects > identities->grow_threshold)
+		identity_grow(identities,
+					  (uint64) ((identities->members + nobjects) / 0.9));
+}
+
 static void
 tupdescs_release(List *tupdescs)
 {

@@ -196,6 +196,9 @@ extern uint64 sessions_unflushed_count;
  */
 extern void identity_map_create(Session *session);
 
+/* So many objects are about to come, at most. */
+extern void identity_map_expect(Session *session, uint32 nobjects);
+
 /* Forgets every object at once; savepoints do not bring them back. */
 extern void identity_map_reset(Session *session);
 
@@ -271,6 +274,11 @@ extern HeapTuple session_copy_row(Session *session, HeapTuple row);
 extern void commit_flush_arm(void);
 extern void commit_flush_forget(void);
 extern void sessions_flush_all(FlushReason reason);
+
+/* session_add of a draft. */
+struct RowDraft;
+extern Object *session_add_draft(Session *session, Model *model,
+								 const struct RowDraft *draft);
 
 /* The key of the row that names an object, palloc'd; P0002 without one. */
 extern Datum *object_key_required(Model *model, HeapTupleHeader row);
@@ -392,10 +400,45 @@ extern SPIPlanPtr statement_plan(const StatementSubject *subject,
 								 StatementText make_text);
 extern void statements_xact_end(void);
 
+/* A column as a member of a Bitmapset. */
+static inline int
+column_member(AttrNumber attnum)
+{
+	return attnum - FirstLowInvalidHeapAttributeNumber;
+}
+
 /* ------------------------------------------------------------------------
- * in row.c
+ * in row_draft.c: new rows of plain documents
  * ------------------------------------------------------------------------
  */
+
+/* A row in the making. */
+typedef struct RowDraft
+{
+	Datum	   *values;
+	bool	   *nulls;
+	Bitmapset  *given;			/* columns that have a value; not to be
+								 * changed */
+} RowDraft;
+
+/*
+ * A new row from a JSON object, with its defaults.  Returns false, and does
+ * nothing, unless the document is plain.
+ */
+extern bool row_draft(Model *model, const JsonbContainer *doc,
+					  RowDraft *draft);
+
+/* Its key, which points into the draft; false if a part of it is NULL. */
+extern bool row_draft_key(Model *model, const RowDraft *draft, Datum *key);
+
+/* The row, in the current memory context. */
+extern HeapTuple row_draft_form(Model *model, const RowDraft *draft);
+
+/* ------------------------------------------------------------------------
+ * in row_maker.c: new rows, and what of them is given
+ * ------------------------------------------------------------------------
+ */
+
 /*
  * A new row with the defaults of the columns that given does not have,
  * evaluated now; the columns filled are added to *given.
@@ -408,6 +451,14 @@ extern void row_require_settable(Model *model, Bitmapset *given);
 
 /* The columns that a row passed to orm.add gives: those not NULL. */
 extern Bitmapset *row_columns_given(Model *model, Datum row);
+
+/* 22023 unless the document is a JSON object. */
+extern void require_object_document(Model *model, Jsonb *doc);
+
+/* ------------------------------------------------------------------------
+ * in row.c
+ * ------------------------------------------------------------------------
+ */
 
 /* Do rows of the model have an xmin that tells their versions apart? */
 extern bool model_has_xmin(Model *model);
@@ -425,8 +476,7 @@ extern HeapTuple row_of_slot(Model *model, TupleTableSlot *slot, int nextra);
 extern HeapTuple row_of_loaded_slot(Model *model, TupleTableSlot *slot,
 									TransactionId *xmin);
 
-/* 22023 unless the document is a JSON object. */
-extern void require_object_document(Model *model, Jsonb *doc);
+extern void row_deform(Model *model, Datum row, Datum *values, bool *nulls);
 
 /* A column of a row, NULL or not. */
 extern Datum row_column(Model *model, Datum row, AttrNumber attnum,

@@ -182,6 +182,24 @@ orm_merge_object(PG_FUNCTION_ARGS)
 									PG_GETARG_DATUM(0)));
 }
 
+static void
+add_document(Session *session, Model *model, const JsonbValue *document,
+			 Tuplestorestate *result)
+{
+	HeapTuple	row = NULL;
+	HeapTupleData tuple;
+
+	if (document->type == jbvBinary)
+		row = graph_add_plain(session, model, document->val.binary.data);
+	if (row == NULL)
+	{
+		tuple = row_as_tuple(graph_add(session, model,
+									   JsonbValueToJsonb((JsonbValue *) document)));
+		row = &tuple;
+	}
+	tuplestore_puttuple(result, row);
+}
+
 /* Adds the documents of an array, and puts the objects into the result. */
 static void
 add_documents(Model *model, Jsonb *docs, ReturnSetInfo *rsinfo)
@@ -194,18 +212,15 @@ add_documents(Model *model, Jsonb *docs, ReturnSetInfo *rsinfo)
 	JsonbIteratorToken token;
 	JsonbValue	value;
 
+	identity_map_expect(session, JB_ROOT_COUNT(docs));
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
 		MemoryContext old;
-		HeapTupleData tuple = {0};
 
 		if (token != WJB_ELEM)
 			continue;
 		old = MemoryContextSwitchTo(per_document);
-		tuple.t_data = DatumGetHeapTupleHeader(graph_add(session, model,
-														 JsonbValueToJsonb(&value)));
-		tuple.t_len = HeapTupleHeaderGetDatumLength(tuple.t_data);
-		tuplestore_puttuple(rsinfo->setResult, &tuple);
+		add_document(session, model, &value, rsinfo->setResult);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(per_document);
 	}

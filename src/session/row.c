@@ -1,335 +1,23 @@
 /*-------------------------------------------------------------------------
  *
  * row.c
- *	  Rows of a model: made from JSON documents and column defaults, copied,
- *	  compared and laid over each other.
+ *	  Rows of a model: copied, compared, laid over each other, and taken from
+ *	  what statements return.
  *
- * The conversion of JSON values is jsonb_populate_record's, called through a
- * FmgrInfo kept per model; the defaults are the table's own expressions,
- * prepared once per model and transaction.  Both are kept in a child of
- * TopTransactionContext and made anew when metadata changes.
+ * Everything is allocated in the current memory context.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/heaptoast.h"
-#include "access/table.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
-#include "funcapi.h"
-#include "miscadmin.h"
-#include "nodes/makefuncs.h"
-#include "rewrite/rewriteHandler.h"
-#include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/fmgroids.h"
-#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/memutils.h"
-#include "utils/rel.h"
 
 #include "compat.h"
 #include "session/internal.h"
-
-/* What is prepared for a model in this transaction. */
-typedef struct RowMakerKey
-{
-	Oid			relid;
-	Oid			userid;			/* who may execute the functions in it */
-} RowMakerKey;
-
-typedef struct RowMaker
-{
-	RowMakerKey key;
-	uint64		generation;		/* of the metadata it was made from */
-	MemoryContext context;
-	FmgrInfo	populate;		/* jsonb_populate_record of the row type */
-	EState	   *estate;			/* of the defaults; NULL until wanted */
-	ExprState **defaults;		/* by attribute, NULL where there is none */
-} RowMaker;
-
-static HTAB *row_makers = NULL;
-
-/* ------------------------------------------------------------------------
- * preparation
- * ------------------------------------------------------------------------
- */
-
-/* Everything was in TopTransactionContext, which is about to be emptied. */
-void
-row_xact_end(void)
-{
-	row_makers = NULL;
-}
-
-static void
-row_maker_prepare_populate(RowMaker *maker, Model *model)
-{
-	MemoryContext old = MemoryContextSwitchTo(maker->context);
-	Const	   *base = makeNullConst(model->rowtype, -1, InvalidOid);
-	Const	   *doc = makeNullConst(JSONBOID, -1, InvalidOid);
-	FuncExpr   *call = makeFuncExpr(F_JSONB_POPULATE_RECORD, model->rowtype,
-									list_make2(base, doc), InvalidOid,
-									InvalidOid, COERCE_EXPLICIT_CALL);
-
-	fmgr_info_cxt(F_JSONB_POPULATE_RECORD, &maker->populate, maker->context);
-	fmgr_info_set_expr((Node *) call, &maker->populate);
-	MemoryContextSwitchTo(old);
-}
-
-static RowMaker *
-row_maker(Model *model)
-{
-	RowMakerKey key = {model->relid, GetUserId()};
-	RowMaker   *maker;
-	bool		found;
-
-	if (row_makers == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = sizeof(RowMakerKey);
-		control.entrysize = sizeof(RowMaker);
-		control.hcxt = TopTransactionContext;
-		row_makers = hash_create("pg_orm row makers", 16, &control,
-								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-	maker = hash_search(row_makers, &key, HASH_ENTER, &found);
-	if (found && maker->context != NULL &&
-		maker->generation == model_generation())
-		return maker;
-	/* what was there may be in use by a default that led here: it stays */
-	maker->context = NULL;
-	maker->estate = NULL;
-	maker->defaults = NULL;
-	maker->generation = model_generation();
-	maker->context = AllocSetContextCreate(TopTransactionContext,
-										   "pg_orm row maker",
-										   ALLOCSET_SMALL_SIZES);
-	row_maker_prepare_populate(maker, model);
-	return maker;
-}
-
-static void
-row_maker_prepare_defaults(RowMaker *maker, Model *model)
-{
-	Relation	relation = table_open(model->relid, AccessShareLock);
-	TupleDesc	tupdesc = RelationGetDescr(relation);
-	MemoryContext old = MemoryContextSwitchTo(maker->context);
-	EState	   *estate = CreateExecutorState();
-	ExprState **defaults = palloc0(tupdesc->natts * sizeof(ExprState *));
-
-	for (int i = 0; i < tupdesc->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
-		Expr	   *expression;
-
-		if (attribute->attisdropped || attribute->attgenerated != '\0')
-			continue;
-		expression = (Expr *) build_column_default(relation, i + 1);
-		if (expression != NULL)
-			defaults[i] = ExecPrepareExpr(expression, estate);
-	}
-	MemoryContextSwitchTo(old);
-	table_close(relation, NoLock);
-	maker->defaults = defaults;
-	maker->estate = estate;
-}
-
-/* ------------------------------------------------------------------------
- * documents
- * ------------------------------------------------------------------------
- */
-static int
-column_member(AttrNumber attnum)
-{
-	return attnum - FirstLowInvalidHeapAttributeNumber;
-}
-
-static bool
-is_relationship(Model *model, const char *name)
-{
-	return model_relationship(model, name, true) != NULL;
-}
-
-static void
-report_generated(Model *model, Form_pg_attribute attribute)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_GENERATED_ALWAYS),
-			 errmsg("column \"%s\" of %s is generated and cannot be given",
-					NameStr(attribute->attname), model->class_name)));
-}
-
-static void
-require_plain_column(Model *model, AttrNumber attnum)
-{
-	Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, attnum - 1);
-
-	if (attribute->attgenerated != '\0')
-		report_generated(model, attribute);
-}
-
-/* Nobody can set what is GENERATED ALWAYS AS IDENTITY. */
-void
-row_require_settable(Model *model, Bitmapset *given)
-{
-	for (int i = 0; i < model->tupdesc->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
-
-		if (attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS &&
-			bms_is_member(column_member(i + 1), given))
-			report_generated(model, attribute);
-	}
-}
-
-/* Adds the columns that a document names; what is no column is an error. */
-static void
-document_columns(Model *model, Jsonb *doc, Bitmapset **given)
-{
-	JsonbIterator *iterator = JsonbIteratorInit(&doc->root);
-	JsonbValue	value;
-	JsonbIteratorToken token;
-
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-	{
-		char	   *name;
-		AttrNumber	attnum;
-
-		if (token != WJB_KEY)
-			continue;
-		name = pnstrdup(value.val.string.val, value.val.string.len);
-		attnum = model_attnum(model, name, true);
-		if (attnum == InvalidAttrNumber && is_relationship(model, name))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("\"%s\" of %s is a relationship, not a column",
-							name, model->class_name),
-					 errhint("Name the foreign key column.")));
-		if (attnum == InvalidAttrNumber)
-			(void) model_attnum(model, name, false);
-		require_plain_column(model, attnum);
-		*given = bms_add_member(*given, column_member(attnum));
-		pfree(name);
-	}
-}
-
-void
-require_object_document(Model *model, Jsonb *doc)
-{
-	if (!JB_ROOT_IS_OBJECT(doc))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a document of %s must be a JSON object",
-						model->class_name),
-				 JB_ROOT_IS_ARRAY(doc) && !JB_ROOT_IS_SCALAR(doc) ?
-				 errhint("For an array of documents call orm.add_all.") : 0));
-}
-
-Datum
-row_from_document(Model *model, Datum base, Datum doc, Bitmapset **given)
-{
-	RowMaker   *maker = row_maker(model);
-	Jsonb	   *jsonb = DatumGetJsonbP(doc);
-	LOCAL_FCINFO(fcinfo, 2);
-	Datum		result;
-
-	require_object_document(model, jsonb);
-	document_columns(model, jsonb, given);
-
-	InitFunctionCallInfoData(*fcinfo, &maker->populate, 2, InvalidOid, NULL,
-							 NULL);
-	fcinfo->args[0].value = base;
-	fcinfo->args[0].isnull = base == (Datum) 0;
-	fcinfo->args[1].value = JsonbPGetDatum(jsonb);
-	fcinfo->args[1].isnull = false;
-	result = FunctionCallInvoke(fcinfo);
-	if (fcinfo->isnull)
-		elog(ERROR, "jsonb_populate_record returned NULL");
-	return result;
-}
-
-/* ------------------------------------------------------------------------
- * defaults
- * ------------------------------------------------------------------------
- */
-static void
-row_deform(Model *model, Datum row, Datum *values, bool *nulls)
-{
-	HeapTupleData tuple = row_as_tuple(row);
-
-	heap_deform_tuple(&tuple, model->tupdesc, values, nulls);
-}
-
-/* The first version of a row, where the table has no default for it. */
-static void
-fill_version(Model *model, Datum *values, bool *nulls, Bitmapset **given)
-{
-	int			i = model->version_attnum - 1;
-
-	if (i < 0 || bms_is_member(column_member(i + 1), *given))
-		return;
-	values[i] = TupleDescAttr(model->tupdesc, i)->atttypid == INT8OID ?
-		Int64GetDatum(1) : Int32GetDatum(1);
-	nulls[i] = false;
-	*given = bms_add_member(*given, column_member(i + 1));
-}
-
-Datum
-row_with_defaults(Model *model, Datum row, Bitmapset **given)
-{
-	RowMaker   *maker = row_maker(model);
-	int			natts = model->tupdesc->natts;
-	Datum	   *values = palloc(natts * sizeof(Datum));
-	bool	   *nulls = palloc(natts * sizeof(bool));
-	ExprState **defaults;
-	ExprContext *econtext;
-
-	if (maker->estate == NULL)
-		row_maker_prepare_defaults(maker, model);
-	defaults = maker->defaults;
-	econtext = GetPerTupleExprContext(maker->estate);
-	if (row == (Datum) 0)
-		memset(nulls, true, natts * sizeof(bool));
-	else
-		row_deform(model, row, values, nulls);
-	for (int i = 0; i < natts; i++)
-	{
-		if (defaults[i] == NULL ||
-			bms_is_member(column_member(i + 1), *given))
-			continue;
-		/* in our memory: a default may add another object of the model */
-		values[i] = ExecEvalExpr(defaults[i], econtext, &nulls[i]);
-		*given = bms_add_member(*given, column_member(i + 1));
-	}
-	fill_version(model, values, nulls, given);
-	return HeapTupleGetDatum(heap_form_tuple(model->tupdesc, values, nulls));
-}
-
-/* The columns of a row that are not NULL: a NULL takes the default. */
-Bitmapset *
-row_columns_given(Model *model, Datum row)
-{
-	int			natts = model->tupdesc->natts;
-	Datum	   *values = palloc(natts * sizeof(Datum));
-	bool	   *nulls = palloc(natts * sizeof(bool));
-	Bitmapset  *given = NULL;
-
-	row_deform(model, row, values, nulls);
-	for (int i = 0; i < natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
-
-		if (attribute->attisdropped || attribute->attgenerated != '\0')
-			continue;
-		if (!nulls[i])
-			given = bms_add_member(given, column_member(i + 1));
-	}
-	return given;
-}
 
 /* ------------------------------------------------------------------------
  * copies, differences, overlays
@@ -345,6 +33,14 @@ row_as_tuple(Datum row)
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = InvalidOid;
 	return tuple;
+}
+
+void
+row_deform(Model *model, Datum row, Datum *values, bool *nulls)
+{
+	HeapTupleData tuple = row_as_tuple(row);
+
+	heap_deform_tuple(&tuple, model->tupdesc, values, nulls);
 }
 
 HeapTuple

@@ -214,6 +214,14 @@ require_key(Model *model, HeapTuple row, bool is_new)
 	}
 }
 
+static void
+require_addable(Model *model, Bitmapset *given)
+{
+	access_require(model, ACL_INSERT, given);
+	access_require_select(model);
+	access_lock(model);
+}
+
 Object *
 session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 {
@@ -223,9 +231,7 @@ session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 	Object	   *object = has_key ? object_met_by_add(session, model, key) :
 	NULL;
 
-	access_require(model, ACL_INSERT, given);
-	access_require_select(model);
-	access_lock(model);
+	require_addable(model, given);
 	if (!has_key && !insert_one_by_one(model))
 		require_key(model, &tuple, true);
 	if (object != NULL)
@@ -236,6 +242,36 @@ session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 	object = object_create(session, model, has_key ? key : NULL,
 						   OBJECT_PENDING);
 	version_take_changes(object->top, &tuple, given);
+	object_changed(object);
+	return object;
+}
+
+/* The same for a draft, whose row is formed where it is to stay. */
+Object *
+session_add_draft(Session *session, Model *model, const RowDraft *draft)
+{
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	Object	   *object;
+	MemoryContext old;
+	HeapTuple	row;
+
+	if (!row_draft_key(model, draft, key))
+		return session_add(session, model,
+						   row_from_tuple(model, row_draft_form(model, draft)),
+						   draft->given);
+	object = object_met_by_add(session, model, key);
+	require_addable(model, draft->given);
+	if (object != NULL)
+	{
+		object_add_again(model, object, row_draft_form(model, draft),
+						 draft->given);
+		return object;
+	}
+	old = MemoryContextSwitchTo(session->objects_context);
+	row = row_draft_form(model, draft);
+	MemoryContextSwitchTo(old);
+	object = object_create(session, model, key, OBJECT_PENDING);
+	version_set_changed(object->top, row, draft->given);
 	object_changed(object);
 	return object;
 }

@@ -1,0 +1,328 @@
+/*-------------------------------------------------------------------------
+ *
+ * row_maker.c
+ *	  New rows of a model, from JSON documents and column defaults.
+ *
+ * The conversion of JSON values is jsonb_populate_record's, called through a
+ * FmgrInfo kept per model; the defaults are the table's own expressions,
+ * prepared once per model and transaction.  Both are kept in a child of
+ * TopTransactionContext and made anew when metadata changes.  Plain documents
+ * take a shorter way: see row_draft.c.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "session/row_maker.h"
+
+static HTAB *row_makers = NULL;
+static RowMaker *last_maker = NULL; /* of them, or NULL */
+
+/* ------------------------------------------------------------------------
+ * preparation
+ * ------------------------------------------------------------------------
+ */
+
+/* Everything was in TopTransactionContext, which is about to be emptied. */
+void
+row_xact_end(void)
+{
+	row_makers = NULL;
+	last_maker = NULL;
+}
+
+static void
+row_maker_prepare_populate(RowMaker *maker, Model *model)
+{
+	MemoryContext old = MemoryContextSwitchTo(maker->context);
+	Const	   *base = makeNullConst(model->rowtype, -1, InvalidOid);
+	Const	   *doc = makeNullConst(JSONBOID, -1, InvalidOid);
+	FuncExpr   *call = makeFuncExpr(F_JSONB_POPULATE_RECORD, model->rowtype,
+									list_make2(base, doc), InvalidOid,
+									InvalidOid, COERCE_EXPLICIT_CALL);
+
+	fmgr_info_cxt(F_JSONB_POPULATE_RECORD, &maker->populate, maker->context);
+	fmgr_info_set_expr((Node *) call, &maker->populate);
+	MemoryContextSwitchTo(old);
+}
+
+/* Is it the one of the model, and not from before a change? */
+static bool
+is_maker_of(RowMaker *maker, Model *model)
+{
+	return maker != NULL && maker->key.relid == model->relid &&
+		maker->key.userid == GetUserId() &&
+		maker->generation == model_generation() && maker->context != NULL;
+}
+
+RowMaker *
+row_maker(Model *model)
+{
+	RowMakerKey key = {model->relid, GetUserId()};
+	RowMaker   *maker;
+	bool		found;
+
+	if (is_maker_of(last_maker, model))
+		return last_maker;
+
+	if (row_makers == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(RowMakerKey);
+		control.entrysize = sizeof(RowMaker);
+		control.hcxt = TopTransactionContext;
+		row_makers = hash_create("pg_orm row makers", 16, &control,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	maker = hash_search(row_makers, &key, HASH_ENTER, &found);
+	if (found && is_maker_of(maker, model))
+		return last_maker = maker;
+	/* what was there may be in use by a default that led here: it stays */
+	memset((char *) maker + sizeof(RowMakerKey), 0,
+		   sizeof(RowMaker) - sizeof(RowMakerKey));
+	maker->generation = model_generation();
+	maker->context = AllocSetContextCreate(TopTransactionContext,
+										   "pg_orm row maker",
+										   ALLOCSET_SMALL_SIZES);
+	row_maker_prepare_populate(maker, model);
+	return maker;
+}
+
+void
+row_maker_need_defaults(RowMaker *maker, Model *model)
+{
+	Relation	relation;
+	TupleDesc	tupdesc;
+	MemoryContext old;
+	EState	   *estate;
+	ExprState **defaults;
+
+	if (maker->estate != NULL)
+		return;
+	relation = table_open(model->relid, AccessShareLock);
+	tupdesc = RelationGetDescr(relation);
+	old = MemoryContextSwitchTo(maker->context);
+	estate = CreateExecutorState();
+	defaults = palloc0(tupdesc->natts * sizeof(ExprState *));
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+		Expr	   *expression;
+
+		if (attribute->attisdropped || attribute->attgenerated != '\0')
+			continue;
+		expression = (Expr *) build_column_default(relation, i + 1);
+		if (expression != NULL)
+			defaults[i] = ExecPrepareExpr(expression, estate);
+	}
+	MemoryContextSwitchTo(old);
+	table_close(relation, NoLock);
+	maker->defaults = defaults;
+	maker->estate = estate;
+}
+
+/* ------------------------------------------------------------------------
+ * documents
+ * ------------------------------------------------------------------------
+ */
+static bool
+is_relationship(Model *model, const char *name)
+{
+	return model_relationship(model, name, true) != NULL;
+}
+
+static void
+report_generated(Model *model, Form_pg_attribute attribute)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_GENERATED_ALWAYS),
+			 errmsg("column \"%s\" of %s is generated and cannot be given",
+					NameStr(attribute->attname), model->class_name)));
+}
+
+static void
+require_plain_column(Model *model, AttrNumber attnum)
+{
+	Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, attnum - 1);
+
+	if (attribute->attgenerated != '\0')
+		report_generated(model, attribute);
+}
+
+/* Nobody can set what is GENERATED ALWAYS AS IDENTITY. */
+void
+row_require_settable(Model *model, Bitmapset *given)
+{
+	for (int i = 0; i < model->tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
+
+		if (attribute->attidentity == ATTRIBUTE_IDENTITY_ALWAYS &&
+			bms_is_member(column_member(i + 1), given))
+			report_generated(model, attribute);
+	}
+}
+
+/* Adds the columns that a document names; what is no column is an error. */
+static void
+document_columns(Model *model, Jsonb *doc, Bitmapset **given)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&doc->root);
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		char	   *name;
+		AttrNumber	attnum;
+
+		if (token != WJB_KEY)
+			continue;
+		name = pnstrdup(value.val.string.val, value.val.string.len);
+		attnum = model_attnum(model, name, true);
+		if (attnum == InvalidAttrNumber && is_relationship(model, name))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("\"%s\" of %s is a relationship, not a column",
+							name, model->class_name),
+					 errhint("Name the foreign key column.")));
+		if (attnum == InvalidAttrNumber)
+			(void) model_attnum(model, name, false);
+		require_plain_column(model, attnum);
+		*given = bms_add_member(*given, column_member(attnum));
+		pfree(name);
+	}
+}
+
+void
+require_object_document(Model *model, Jsonb *doc)
+{
+	if (!JB_ROOT_IS_OBJECT(doc))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a document of %s must be a JSON object",
+						model->class_name),
+				 JB_ROOT_IS_ARRAY(doc) && !JB_ROOT_IS_SCALAR(doc) ?
+				 errhint("For an array of documents call orm.add_all.") : 0));
+}
+
+Datum
+row_from_document(Model *model, Datum base, Datum doc, Bitmapset **given)
+{
+	RowMaker   *maker = row_maker(model);
+	Jsonb	   *jsonb = DatumGetJsonbP(doc);
+	LOCAL_FCINFO(fcinfo, 2);
+	Datum		result;
+
+	require_object_document(model, jsonb);
+	document_columns(model, jsonb, given);
+
+	InitFunctionCallInfoData(*fcinfo, &maker->populate, 2, InvalidOid, NULL,
+							 NULL);
+	fcinfo->args[0].value = base;
+	fcinfo->args[0].isnull = base == (Datum) 0;
+	fcinfo->args[1].value = JsonbPGetDatum(jsonb);
+	fcinfo->args[1].isnull = false;
+	result = FunctionCallInvoke(fcinfo);
+	if (fcinfo->isnull)
+		elog(ERROR, "jsonb_populate_record returned NULL");
+	return result;
+}
+
+/* ------------------------------------------------------------------------
+ * defaults
+ * ------------------------------------------------------------------------
+ */
+bool
+row_first_version(Model *model, Datum *version)
+{
+	int			i = model->version_attnum - 1;
+
+	if (i < 0)
+		return false;
+	*version = TupleDescAttr(model->tupdesc, i)->atttypid == INT8OID ?
+		Int64GetDatum(1) : Int32GetDatum(1);
+	return true;
+}
+
+/* The first version of a row, where the table has no default for it. */
+static void
+fill_version(Model *model, Datum *values, bool *nulls, Bitmapset **given)
+{
+	Datum		version;
+
+	if (!row_first_version(model, &version) ||
+		bms_is_member(column_member(model->version_attnum), *given))
+		return;
+	values[model->version_attnum - 1] = version;
+	nulls[model->version_attnum - 1] = false;
+	*given = bms_add_member(*given, column_member(model->version_attnum));
+}
+
+Datum
+row_with_defaults(Model *model, Datum row, Bitmapset **given)
+{
+	RowMaker   *maker = row_maker(model);
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+	ExprState **defaults;
+	ExprContext *econtext;
+
+	row_maker_need_defaults(maker, model);
+	defaults = maker->defaults;
+	econtext = GetPerTupleExprContext(maker->estate);
+	if (row == (Datum) 0)
+		memset(nulls, true, natts * sizeof(bool));
+	else
+		row_deform(model, row, values, nulls);
+	for (int i = 0; i < natts; i++)
+	{
+		if (defaults[i] == NULL ||
+			bms_is_member(column_member(i + 1), *given))
+			continue;
+		/* in our memory: a default may add another object of the model */
+		values[i] = ExecEvalExpr(defaults[i], econtext, &nulls[i]);
+		*given = bms_add_member(*given, column_member(i + 1));
+	}
+	fill_version(model, values, nulls, given);
+	return HeapTupleGetDatum(heap_form_tuple(model->tupdesc, values, nulls));
+}
+
+/* The columns of a row that are not NULL: a NULL takes the default. */
+Bitmapset *
+row_columns_given(Model *model, Datum row)
+{
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+	Bitmapset  *given = NULL;
+
+	row_deform(model, row, values, nulls);
+	for (int i = 0; i < natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
+
+		if (attribute->attisdropped || attribute->attgenerated != '\0')
+			continue;
+		if (!nulls[i])
+			given = bms_add_member(given, column_member(i + 1));
+	}
+	return given;
+}
