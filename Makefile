@@ -56,6 +56,7 @@ PARTS = \
 	session/client_call \
 	session/transaction \
 	session/association \
+	session/members \
 	session/collection \
 	session/cascade \
 	session/graph \
@@ -85,6 +86,8 @@ PARTS = \
 	document/lock \
 	document/parts \
 	document/values \
+	document/prefetch \
+	document/place \
 	document/saving \
 	document/view \
 	document/schema
@@ -119,6 +122,7 @@ REGRESS_TESTS = \
 	selection \
 	documents \
 	orm_views \
+	saving \
 	engines \
 	tutorial \
 	privileges \

@@ -130,6 +130,28 @@ level_joins(Level *level, Level *parent)
 								   level->reader->context);
 }
 
+/* The root is found by its primary key as if that were a join. */
+static void
+level_key_joins(Level *level)
+{
+	Model	   *model = level->model;
+	KeyTableColumn *columns = palloc(model->nkeys * sizeof(KeyTableColumn));
+
+	level->njoin = model->nkeys;
+	level->joins = palloc0(level->njoin * sizeof(LevelJoin));
+	for (int i = 0; i < level->njoin; i++)
+	{
+		LevelJoin  *join = &level->joins[i];
+
+		join->near = model->keys[i].attnum;
+		join->typid = columns[i].typid = getBaseType(model->keys[i].typid);
+		join->collation = columns[i].collation = model->keys[i].collation;
+		join->collate = "";
+	}
+	level->keys = key_table_create(level->njoin, columns,
+								   level->reader->context);
+}
+
 /* ------------------------------------------------------------------------
  * document text
  * ------------------------------------------------------------------------
@@ -276,6 +298,8 @@ level_create(Reader *reader, Selection *selection, SelectionField *field,
 	level->children = palloc0(n * sizeof(Level *));
 	if (parent != NULL)
 		level_joins(level, parent);
+	else if (reader->request.by_keys)
+		level_key_joins(level);
 
 	foreach(cell, selection->fields)
 	{

@@ -26,7 +26,7 @@ typedef enum LevelSource
 	SOURCE_CRITERIA,			/* the root: by filter and so on */
 	SOURCE_KEY,					/* the root: by primary key */
 	SOURCE_ROW,					/* the root: a row value that is given */
-	SOURCE_KEYS,				/* those of the keys that are wanted */
+	SOURCE_KEYS,				/* those of the keys that are wanted, the root too */
 	SOURCE_ALL					/* all, of which most are wanted */
 } LevelSource;
 

@@ -184,8 +184,8 @@ key_array(Composition *composition, Level *level, int i)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("type %s has no array type",
 						format_type_be(level->joins[i].typid)),
-				 errdetail("Relationship \"%s\" is read by arrays of keys.",
-						   level->field->name)));
+				 errdetail("%s is read by arrays of keys.",
+						   level->model->class_name)));
 	number = compose_datum(composition, "keys", array_type, (Datum) 0, false);
 	level->key_values[SOURCE_KEYS] = lappend(level->key_values[SOURCE_KEYS],
 											 llast(composition->values));
@@ -373,7 +373,8 @@ append_linked(Composition *composition, Level *level, LevelSource source)
 static bool
 is_linked(Level *level)
 {
-	return OidIsValid(level->field->relationship->secondary);
+	return level->field != NULL &&
+		OidIsValid(level->field->relationship->secondary);
 }
 
 static bool
@@ -567,6 +568,16 @@ compose_root_by_key(Composition *composition, Level *level)
 	}
 }
 
+static void
+compose_root_by_keys(Composition *composition, Level *level)
+{
+	appendStringInfoString(&composition->text, "SELECT ");
+	append_join_columns(composition, level, false);
+	append_columns(composition, level, false);
+	(void) append_picked(composition, level, SOURCE_KEYS, composition->alias,
+						 level->model->relid);
+}
+
 /* What a given row does not have by itself. */
 static void
 compose_root_of_row(Composition *composition, Level *level)
@@ -628,7 +639,9 @@ level_composition(Level *level, LevelSource source)
 			break;
 		case SOURCE_KEYS:
 		case SOURCE_ALL:
-			if (!is_limited(level))
+			if (level->field == NULL)
+				compose_root_by_keys(composition, level);
+			else if (!is_limited(level))
 				compose_children(composition, level, source);
 			else if (source == SOURCE_KEYS && !is_linked(level))
 				compose_children_lateral(composition, level);

@@ -8,22 +8,33 @@
  * that reference it, then level by level the rows that the document is made
  * of, in key order.  Only what can be written under this selection by this
  * user is locked (the server wants UPDATE privilege for it).  The etag is
- * computed anew in a snapshot from after that.
+ * computed anew in a snapshot from after that.  Any number of documents are
+ * locked and read together.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "document/reader.h"
 #include "document/saving.h"
+#include "query/internal.h"
 #include "session/internal.h"
+
+/* The documents whose rows are locked. */
+typedef struct LockedKeys
+{
+	int			n;
+	Datum	  **keys;
+} LockedKeys;
 
 /* The rows of one level, as a sub-select. */
 typedef struct LockedLevel
@@ -33,9 +44,12 @@ typedef struct LockedLevel
 	int			depth;			/* for aliases */
 } LockedLevel;
 
+/* Takes the etags of the documents, which come in their order. */
 typedef struct EtagCheck
 {
-	char		etag[ETAG_LENGTH];
+	char	  **expected;
+	int			n;				/* of those that have come */
+	int			stale;			/* the first of another etag, or -1 */
 } EtagCheck;
 
 /* ------------------------------------------------------------------------
@@ -55,25 +69,51 @@ may_be_written(Selection *root, Selection *level)
 								   ACLMASK_ANY) == ACLCHECK_OK);
 }
 
+/* The keys as parameters: those of one, or rows that have them. */
 static void
-execute_lock(LockedLevel *level, int nargs, Oid *argtypes, Datum *values)
+compose_keys(Composition *composition, Model *root, const LockedKeys *locked)
+{
+	Datum	   *rows;
+
+	if (locked->n == 1)
+	{
+		for (int i = 0; i < root->nkeys; i++)
+			(void) compose_datum(composition, "key", root->keys[i].typid,
+								 locked->keys[0][i], false);
+		return;
+	}
+	rows = palloc(locked->n * sizeof(Datum));
+	for (int i = 0; i < locked->n; i++)
+		rows[i] = row_of_key(root, locked->keys[i]);
+	(void) compose_datum(composition, "keys", root->array_type,
+						 PointerGetDatum(construct_array(rows, locked->n,
+														 root->rowtype, -1,
+														 false,
+														 TYPALIGN_DOUBLE)),
+						 false);
+}
+
+static void
+execute_lock(LockedLevel *level, Model *root, const LockedKeys *locked)
 {
 	Model	   *model = level->selection->model;
-	StringInfoData sql;
-	SPIPlanPtr	plan;
+	Composition *composition = composition_create("orm.save", model, "lock",
+												  NULL);
+	KeptStatement *kept;
+	Datum	   *values;
+	char	   *nulls;
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "/* pg_orm lock %s */ %s ORDER BY ",
-					 class_comment(model), level->rows);
+	appendStringInfo(&composition->text, "%s ORDER BY ", level->rows);
 	for (int i = 0; i < model->nkeys; i++)
-		appendStringInfo(&sql, "%st%d.%s", i > 0 ? ", " : "", level->depth,
+		appendStringInfo(&composition->text, "%st%d.%s", i > 0 ? ", " : "",
+						 level->depth,
 						 column_sql(model, model->keys[i].attnum));
-	appendStringInfo(&sql, " FOR UPDATE OF t%d", level->depth);
-	plan = SPI_prepare(sql.data, nargs, argtypes);
-	if (plan == NULL)
-		elog(ERROR, "SPI_prepare failed: %s",
-			 SPI_result_code_string(SPI_result));
-	own_statement_execute(plan, values, NULL, None_Receiver);
+	appendStringInfo(&composition->text, " FOR UPDATE OF t%d", level->depth);
+	compose_keys(composition, root, locked);
+	composition->generic_plan = true;
+	kept = kept_statement_get(composition);
+	kept_statement_bind(kept, composition, &values, &nulls);
+	own_statement_execute(kept->plan, values, nulls, None_Receiver);
 }
 
 /* "t1.a = t0.b AND ...": how a level's rows are found from its parent's. */
@@ -120,13 +160,12 @@ child_rows_sql(LockedLevel *parent, Relationship *relationship, Model *target)
 }
 
 static void
-lock_levels(Selection *root, LockedLevel *level, int nargs, Oid *argtypes,
-			Datum *values)
+lock_levels(Selection *root, LockedLevel *level, const LockedKeys *locked)
 {
 	ListCell   *cell;
 
 	if (may_be_written(root, level->selection))
-		execute_lock(level, nargs, argtypes, values);
+		execute_lock(level, root->model, locked);
 	foreach(cell, level->selection->fields)
 	{
 		SelectionField *field = lfirst(cell);
@@ -138,32 +177,35 @@ lock_levels(Selection *root, LockedLevel *level, int nargs, Oid *argtypes,
 		child.depth = level->depth + 1;
 		child.rows = child_rows_sql(level, field->relationship,
 									field->child->model);
-		lock_levels(root, &child, nargs, argtypes, values);
+		lock_levels(root, &child, locked);
 	}
 }
 
 static void
-lock_document(Selection *selection, const Datum *key)
+lock_documents(Selection *selection, const LockedKeys *locked)
 {
 	Model	   *model = selection->model;
 	LockedLevel root = {.selection = selection};
-	Oid		   *argtypes = palloc(model->nkeys * sizeof(Oid));
-	Datum	   *values = palloc(model->nkeys * sizeof(Datum));
 	StringInfoData sql;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT t0.* FROM %s AS t0 WHERE ",
-					 model->relation_name);
+	appendStringInfo(&sql, "SELECT t0.* FROM %s AS t0 WHERE %s",
+					 model->relation_name, locked->n == 1 ? "" :
+					 "EXISTS (SELECT FROM pg_catalog.unnest($1) AS r WHERE ");
 	for (int i = 0; i < model->nkeys; i++)
 	{
-		appendStringInfo(&sql, "%st0.%s %s $%d", i > 0 ? " AND " : "",
-						 column_sql(model, model->keys[i].attnum),
-						 operator_sql(model->keys[i].eq_operator), i + 1);
-		argtypes[i] = model->keys[i].typid;
-		values[i] = key[i];
+		ModelKeyColumn *key = &model->keys[i];
+		const char *column = column_sql(model, key->attnum);
+
+		appendStringInfo(&sql, "%st0.%s %s %s", i > 0 ? " AND " : "", column,
+						 operator_sql(key->eq_operator),
+						 locked->n == 1 ? psprintf("$%d", i + 1) :
+						 psprintf("r.%s", column));
 	}
+	if (locked->n > 1)
+		appendStringInfoChar(&sql, ')');
 	root.rows = sql.data;
-	lock_levels(selection, &root, model->nkeys, argtypes, values);
+	lock_levels(selection, &root, locked);
 }
 
 /* ------------------------------------------------------------------------
@@ -173,35 +215,86 @@ lock_document(Selection *selection, const Datum *key)
 static void
 etag_sink(void *arg, StringInfo json, const char *etag)
 {
-	strlcpy(((EtagCheck *) arg)->etag, etag, ETAG_LENGTH);
+	EtagCheck  *check = arg;
+	int			n = check->n++;
+
+	if (check->stale < 0 && strcmp(check->expected[n], etag) != 0)
+		check->stale = n;
 }
 
-void
-document_check_etag(Selection *selection, const Datum *key,
-					const char *expected)
+int
+documents_check_etags(DocumentReaders *readers, int n, Datum **keys,
+					  char **expected)
 {
-	Model	   *model = selection->model;
-	ReaderRequest request = {
-		.call = "orm.save",
-		.selection = selection,
-		.etag = true
-	};
-	EtagCheck	check = {""};
+	LockedKeys	locked = {.n = n,.keys = keys};
+	EtagCheck	check = {.expected = expected,.stale = -1};
+	int			missing;
 
 	SPI_connect();
-	lock_document(selection, key);
+	lock_documents(readers->selection, &locked);
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	(void) reader_run_key(reader_create(&request), key, etag_sink, &check);
+	missing = reader_run_keys(document_reader(readers, true), n, keys,
+							  etag_sink, &check);
 	PopActiveSnapshot();
 	SPI_finish();
 	/* what was loaded before the lock may be older than it */
 	sessions_expire_model(InvalidOid, NULL);
-	if (strcmp(check.etag, expected) == 0)
-		return;
+	return missing >= 0 ? missing : check.stale;
+}
+
+void
+report_stale_document(Model *model, const Datum *key)
+{
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("the document of %s %s is stale: somebody else changed it since it was read",
 					model->class_name, model_key_to_text(model, key)),
 			 errhint("Read it again, or leave the etag out to write without a check.")));
+}
+
+/* ------------------------------------------------------------------------
+ * readers
+ * ------------------------------------------------------------------------
+ */
+DocumentReaders *
+document_readers_create(Selection *selection)
+{
+	DocumentReaders *readers = palloc0(sizeof(DocumentReaders));
+
+	readers->selection = selection;
+	readers->context = CurrentMemoryContext;
+	return readers;
+}
+
+bool
+document_readers_are_valid(DocumentReaders *readers)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		if (readers->readers[i] != NULL &&
+			!reader_is_valid(readers->readers[i]))
+			return false;
+	}
+	return true;
+}
+
+Reader *
+document_reader(DocumentReaders *readers, bool etag)
+{
+	ReaderRequest request = {
+		.call = "orm.save",
+		.selection = readers->selection,
+		.etag = etag,
+		.by_keys = true
+	};
+
+	if (readers->readers[etag] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(readers->context);
+
+		readers->readers[etag] = reader_create(&request);
+		MemoryContextSwitchTo(old);
+	}
+	return readers->readers[etag];
 }

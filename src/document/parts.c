@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * parts.c
- *	  Taking a document apart by its selection: the columns of one object, and
+ *	  Taking a document apart by its selection: the columns of each object, and
  *	  the values of its relationships.
  *
  * Keys of the document are translated to names of columns; what the selection
@@ -12,8 +12,11 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "compat.h"
 #include "document/parts.h"
+#include "document/saving.h"
 #include "session/graph.h"
 
 static void
@@ -97,7 +100,7 @@ static void
 add_relationship(SavedDocument *parts, SelectionField *field,
 				 const JsonbValue *value)
 {
-	SavedRelationship *entry = palloc(sizeof(SavedRelationship));
+	SavedRelationship *entry = palloc0(sizeof(SavedRelationship));
 
 	entry->field = field;
 	entry->value = *value;
@@ -190,4 +193,117 @@ document_take_apart(Selection *selection, Jsonb *doc)
 													 NULL));
 	add_unnested(selection, &parts, doc);
 	return parts;
+}
+
+/* ------------------------------------------------------------------------
+ * all of a document
+ * ------------------------------------------------------------------------
+ */
+static SavedNode *node_create(SaveContext *context, Selection *selection,
+							  SavedNode *parent, SavedRelationship *entry,
+							  int index);
+static void node_fill(SaveContext *context, SavedNode *node, Jsonb *doc);
+
+static Jsonb *
+object_value(JsonbValue *value)
+{
+	if (value->type != jbvBinary ||
+		!JsonContainerIsObject(value->val.binary.data))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a JSON object is wanted")));
+	return JsonbValueToJsonb(value);
+}
+
+static void
+add_node(SaveContext *context, SavedNode *parent, SavedRelationship *entry,
+		 JsonbValue *value, int index)
+{
+	SavedNode  *node = node_create(context, entry->field->child, parent,
+								   entry, index);
+
+	node_fill(context, node, object_value(value));
+	entry->nodes = lappend(entry->nodes, node);
+	context->node = parent;
+	context->entry = entry;
+}
+
+static void
+add_nodes(SaveContext *context, SavedNode *parent, SavedRelationship *entry)
+{
+	JsonbContainer *array;
+
+	context->entry = entry;
+	if (entry->field->relationship->direction == RELATIONSHIP_MANY_TO_ONE ||
+		!entry->field->relationship->uselist)
+	{
+		if (entry->value.type != jbvNull)
+			add_node(context, parent, entry, &entry->value, -1);
+		return;
+	}
+	if (entry->value.type != jbvBinary ||
+		!JsonContainerIsArray(entry->value.val.binary.data))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a JSON array is wanted")));
+	array = entry->value.val.binary.data;
+	for (uint32 i = 0; i < JsonContainerSize(array); i++)
+		add_node(context, parent, entry,
+				 getIthJsonbValueFromContainer(array, i), i);
+}
+
+static SavedNode *
+node_create(SaveContext *context, Selection *selection, SavedNode *parent,
+			SavedRelationship *entry, int index)
+{
+	SavedNode  *node = palloc0(sizeof(SavedNode));
+
+	node->selection = selection;
+	node->parent = parent;
+	node->entry = entry;
+	node->index = index;
+	context->node = node;
+	context->entry = NULL;
+	return node;
+}
+
+static void
+node_fill(SaveContext *context, SavedNode *node, Jsonb *doc)
+{
+	ListCell   *cell;
+
+	check_stack_depth();
+	node->doc = doc;
+	node->parts = document_take_apart(node->selection, doc);
+	node->key = graph_document_key(node->selection->model,
+								   node->parts.columns, NULL, &node->row);
+	foreach(cell, node->parts.relationships)
+	{
+		SavedRelationship *entry = lfirst(cell);
+
+		if (!entry->field->relationship->viewonly)
+			add_nodes(context, node, entry);
+	}
+}
+
+SavedNode *
+document_tree(SaveContext *context, Selection *selection, Jsonb *doc,
+			  int index)
+{
+	SavedNode  *node = node_create(context, selection, NULL, NULL, index);
+
+	node_fill(context, node, doc);
+	return node;
+}
+
+/*
+ * The fields of an unnested object lead to it by the parent's foreign key,
+ * since its own key need not be among them; and where the selection does not
+ * show the key of an object, it is the one that the parent's leads to.
+ */
+bool
+saved_node_takes_known_key(SavedNode *node)
+{
+	return node->entry->field->unnest ||
+		!selection_shows_key(node->selection);
 }

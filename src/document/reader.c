@@ -346,7 +346,7 @@ level_sort(Level *level)
 	if (level->nmatches > PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many rows for field \"%s\"", level->field->key)));
+				 errmsg("too many rows of %s", level->model->class_name)));
 	/* starts[k + 1] counts, then says where key k goes on, then where it ends */
 	next = level->starts + 1;
 	for (Size i = 0; i < level->nmatches; i++)
@@ -561,6 +561,20 @@ write_fields(Level *level, char *row, StringInfo json)
 }
 
 static void
+write_document(Reader *reader, char *row, StringInfo json, DocumentSink sink,
+			   void *arg)
+{
+	char		etag[ETAG_LENGTH];
+
+	CHECK_FOR_INTERRUPTS();
+	resetStringInfo(json);
+	write_object(reader->root, row, json);
+	if (reader->request.etag)
+		row_etag(reader->root, row, etag);
+	sink(arg, json, reader->request.etag ? etag : NULL);
+}
+
+static void
 write_documents(Reader *reader, DocumentSink sink, void *arg)
 {
 	Level	   *root = reader->root;
@@ -568,17 +582,7 @@ write_documents(Reader *reader, DocumentSink sink, void *arg)
 
 	initStringInfo(&json);
 	for (Size i = 0; i < root->nmatches; i++)
-	{
-		char	   *row = root->matches[i].row;
-		char		etag[ETAG_LENGTH];
-
-		CHECK_FOR_INTERRUPTS();
-		resetStringInfo(&json);
-		write_object(root, row, &json);
-		if (reader->request.etag)
-			row_etag(root, row, etag);
-		sink(arg, &json, reader->request.etag ? etag : NULL);
-	}
+		write_document(reader, root->matches[i].row, &json, sink, arg);
 	pfree(json.data);
 }
 
@@ -659,6 +663,51 @@ reader_run_key(Reader *reader, const Datum *key, DocumentSink sink, void *arg)
 	write_documents(reader, sink, arg);
 	reader_reset(reader);
 	return found;
+}
+
+/* The number of the first of the keys that no row has, or -1. */
+static int
+first_missing(Level *root, int n, const int *numbers)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (root->rows == NULL ||
+			root->starts[numbers[i]] == root->starts[numbers[i] + 1])
+			return i;
+	}
+	return -1;
+}
+
+int
+reader_run_keys(Reader *reader, int n, Datum **keys, DocumentSink sink,
+				void *arg)
+{
+	Level	   *root = reader->root;
+	int		   *numbers = palloc(n * sizeof(int));
+	int			missing;
+	StringInfoData json;
+
+	Assert(reader->request.by_keys);
+	reader_reset(reader);
+	for (int i = 0; i < n; i++)
+		numbers[i] = key_table_add(root->keys, keys[i]);
+	level_set_keys(root);
+	level_read(root, SOURCE_KEYS);
+	if (root->nmatches > 0)
+		level_sort(root);
+	missing = first_missing(root, n, numbers);
+	if (missing < 0)
+	{
+		level_read_children(root);
+		initStringInfo(&json);
+		for (int i = 0; i < n; i++)
+			write_document(reader, root->rows[root->starts[numbers[i]]], &json,
+						   sink, arg);
+		pfree(json.data);
+	}
+	reader_reset(reader);
+	pfree(numbers);
+	return missing;
 }
 
 /* ------------------------------------------------------------------------

@@ -24,6 +24,7 @@ typedef struct ReaderRequest
 	const char *call;			/* "orm.find", for messages */
 	Selection  *selection;
 	bool		etag;			/* the sink wants etags */
+	bool		by_keys;		/* for reader_run_keys and nothing else */
 	char	   *filter;
 	Jsonb	   *filter_by;
 	char	   *order_by;
@@ -57,6 +58,13 @@ extern void reader_run(Reader *reader, DocumentSink sink, void *arg);
 /* The document of that key, as in Model.keys; false if there is none. */
 extern bool reader_run_key(Reader *reader, const Datum *key,
 						   DocumentSink sink, void *arg);
+
+/*
+ * The documents of those keys, in their order; -1, or the number of the first
+ * that there is none of, and then the sink gets none of them.
+ */
+extern int	reader_run_keys(Reader *reader, int n, Datum **keys,
+							DocumentSink sink, void *arg);
 
 /* The document of a row value; its columns are taken as they are. */
 extern void reader_run_row(Reader *reader, HeapTupleHeader row,

@@ -3,9 +3,10 @@
  * saving.c
  *	  Writing documents: orm.save, and what the triggers of ORM views do.
  *
- * A document is taken apart by its selection (parts.c); each level is matched
- * with the stored objects by primary key, and what differs is given to the session's
- * unit of work, as far as the selection allows.  A collection that the
+ * Documents are taken apart by their selection (parts.c), and what is stored
+ * of them is read (prefetch.c); each object is matched with the stored one by
+ * its primary key, and what differs is given to the session's unit of work,
+ * as far as the selection allows.  One flush writes it all.  A collection that the
  * document names has exactly the members that it names: others are unlinked
  * or, where the selection says @delete, deleted.  One that the selection
  * shows only in part (filter, limit, offset) loses none.
@@ -27,14 +28,6 @@
 #include "document/saving.h"
 #include "session/graph.h"
 
-/* One document while it is written. */
-typedef struct SaveContext
-{
-	Session    *session;
-	Selection  *root;
-	StringInfoData path;		/* "$.girls[1]", for messages */
-} SaveContext;
-
 /* What columns are that are known from elsewhere than the document. */
 typedef enum KnownColumns
 {
@@ -43,47 +36,50 @@ typedef enum KnownColumns
 	KNOWN_DEFAULT_KEY			/* the key, unless the document has another */
 } KnownColumns;
 
-static Datum save_object(SaveContext *context, Selection *selection,
-						 Jsonb *doc, const ForeignKeyValues *known,
-						 KnownColumns meaning, SaveMode mode);
+static Datum save_object(SaveContext *context, SavedNode *node,
+						 const ForeignKeyValues *known, KnownColumns meaning,
+						 SaveMode mode);
 
 /* ------------------------------------------------------------------------
- * where we are
+ * objects of the session
  * ------------------------------------------------------------------------
  */
-static void
-path_error_context(void *arg)
-{
-	SaveContext *context = arg;
 
-	errcontext("document of %s at %s", context->root->model->class_name,
-			   context->path.data);
+/*
+ * The object of that key, or NULL.  What was looked up for this call is not
+ * looked up again.
+ */
+static Object *
+existing_object(SaveContext *context, SavedNode *node, const Datum *key)
+{
+	Model	   *model = node->selection->model;
+	Object	   *object;
+
+	if (!node->is_looked_up || !model_key_equal(model, node->key, key))
+		return graph_existing(context->session, model, key);
+	object = session_find(context->session, model, key);
+	if (object != NULL && object->top->state == OBJECT_DELETED)
+		return NULL;
+	if (object == NULL && !node->exists)
+		return NULL;
+	if (object != NULL && (object_current_row(object) != NULL ||
+						   object->top->marked_deleted))
+		return object;
+	return graph_existing(context->session, model, key);
 }
 
-/* Goes down a step; returns what path_leave wants. */
-static int
-path_enter(SaveContext *context, const char *key)
+/* The object of a row that this call has read, its row known. */
+static Object *
+known_object(SaveContext *context, Model *model, Datum row)
 {
-	int			length = context->path.len;
+	HeapTupleHeader header = DatumGetHeapTupleHeader(row);
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+	Object	   *object = model_key_of_row(model, header, key) ?
+	session_find(context->session, model, key) : NULL;
 
-	appendStringInfo(&context->path, ".%s", key);
-	return length;
-}
-
-static int
-path_enter_element(SaveContext *context, int index)
-{
-	int			length = context->path.len;
-
-	appendStringInfo(&context->path, "[%d]", index);
-	return length;
-}
-
-static void
-path_leave(SaveContext *context, int length)
-{
-	context->path.len = length;
-	context->path.data[length] = '\0';
+	if (object != NULL && object_current_row(object) != NULL)
+		return object;
+	return session_object(context->session, model, header);
 }
 
 /* ------------------------------------------------------------------------
@@ -126,17 +122,6 @@ is_to_one(SelectionField *field)
 	return field->relationship->direction == RELATIONSHIP_MANY_TO_ONE;
 }
 
-static Jsonb *
-object_value(JsonbValue *value)
-{
-	if (value->type != jbvBinary ||
-		!JsonContainerIsObject(value->val.binary.data))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a JSON object is wanted")));
-	return JsonbValueToJsonb(value);
-}
-
 static bool
 all_values_null(Jsonb *doc)
 {
@@ -171,20 +156,6 @@ selection_shows_key(Selection *selection)
 }
 
 /*
- * The fields of an unnested object lead to it by the parent's foreign key,
- * since its own key need not be among them.
- */
-static ForeignKeyValues
-unnested_key(Model *model, Datum row, Relationship *relationship)
-{
-	Model	   *target = model_by_relid(relationship->target, false);
-
-	return foreign_key_values(model, row, relationship->local_attnums, target,
-							  relationship->remote_attnums,
-							  relationship->nlocal);
-}
-
-/*
  * The row of the object that a to-one relationship has, or 0 for none.  Where
  * the selection does not show its key, it is the one that row leads to.
  */
@@ -192,24 +163,23 @@ static Datum
 save_target(SaveContext *context, Model *model, Datum row,
 			SavedRelationship *entry)
 {
-	SelectionField *field = entry->field;
+	Relationship *relationship = entry->field->relationship;
+	SavedNode  *node;
 	ForeignKeyValues known;
-	Jsonb	   *doc;
 
-	if (entry->value.type == jbvNull)
+	if (entry->nodes == NIL)
 		return (Datum) 0;
-	doc = object_value(&entry->value);
-	known = unnested_key(model, row, field->relationship);
-	if ((!field->unnest && selection_shows_key(field->child)) ||
-		known.nulls[0])
-	{
-		if (field->unnest && all_values_null(doc))
-			return (Datum) 0;
-		return save_object(context, field->child, doc, NULL, KNOWN_OWNER,
+	node = linitial(entry->nodes);
+	known = foreign_key_values(model, row, relationship->local_attnums,
+							   node->selection->model,
+							   relationship->remote_attnums,
+							   relationship->nlocal);
+	if (saved_node_takes_known_key(node) && !known.nulls[0])
+		return save_object(context, node, &known, KNOWN_DEFAULT_KEY,
 						   SAVE_MERGE);
-	}
-	return save_object(context, field->child, doc, &known, KNOWN_DEFAULT_KEY,
-					   SAVE_MERGE);
+	if (entry->field->unnest && all_values_null(node->doc))
+		return (Datum) 0;
+	return save_object(context, node, NULL, KNOWN_OWNER, SAVE_MERGE);
 }
 
 /* Are those the values that the row has? */
@@ -246,11 +216,10 @@ save_targets(SaveContext *context, Model *model, List *relationships,
 		Relationship *relationship = entry->field->relationship;
 		ForeignKeyValues known;
 		Datum		target;
-		int			length;
 
 		if (!is_to_one(entry->field) || relationship->viewonly)
 			continue;
-		length = path_enter(context, entry->field->key);
+		context->entry = entry;
 		target = save_target(context, model, before, entry);
 		known = foreign_key_values(entry->field->child->model, target,
 								   relationship->remote_attnums, model,
@@ -258,8 +227,8 @@ save_targets(SaveContext *context, Model *model, List *relationships,
 								   relationship->nlocal);
 		if (before == (Datum) 0 || !row_has_values(model, before, &known))
 			row = row_with_foreign_key(model, row, &known, given);
-		path_leave(context, length);
 	}
+	context->entry = NULL;
 	return row;
 }
 
@@ -268,28 +237,7 @@ save_targets(SaveContext *context, Model *model, List *relationships,
  * ------------------------------------------------------------------------
  */
 
-/* The documents of a collection: List of JsonbValue *. */
-static List *
-member_documents(SavedRelationship *entry)
-{
-	JsonbValue *value = &entry->value;
-	List	   *documents = NIL;
-
-	if (!entry->field->relationship->uselist)
-		return value->type == jbvNull ? NIL : list_make1(value);
-	if (value->type != jbvBinary ||
-		!JsonContainerIsArray(value->val.binary.data))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a JSON array is wanted")));
-	for (uint32 i = 0; i < JsonContainerSize(value->val.binary.data); i++)
-		documents = lappend(documents,
-							getIthJsonbValueFromContainer(value->val.binary.data,
-														  i));
-	return documents;
-}
-
-/* Writes the members; returns their rows. */
+/* Writes the members; returns their rows, as many as there are nodes. */
 static List *
 save_members(SaveContext *context, Model *model, Datum row,
 			 SavedRelationship *entry)
@@ -297,6 +245,7 @@ save_members(SaveContext *context, Model *model, Datum row,
 	Relationship *relationship = entry->field->relationship;
 	Selection  *child = entry->field->child;
 	bool		many = relationship->direction == RELATIONSHIP_MANY_TO_MANY;
+	MemberSet  *members = member_set_create(child->model, NIL);
 	ForeignKeyValues known;
 	List	   *rows = NIL;
 	ListCell   *cell;
@@ -305,22 +254,22 @@ save_members(SaveContext *context, Model *model, Datum row,
 		known = foreign_key_values(model, row, relationship->local_attnums,
 								   child->model, relationship->remote_attnums,
 								   relationship->nlocal);
-	foreach(cell, member_documents(entry))
+	foreach(cell, entry->nodes)
 	{
-		int			length = path_enter_element(context,
-												foreach_current_index(cell));
-		Datum		member = save_object(context, child,
-										 object_value(lfirst(cell)),
-										 many ? NULL : &known, KNOWN_OWNER,
-										 SAVE_MERGE);
+		SavedNode  *node = lfirst(cell);
+		Datum		member = save_object(context, node, many ? NULL : &known,
+										 KNOWN_OWNER, SAVE_MERGE);
 
-		if (rows_have_key(child->model, rows, member))
+		if (!member_set_add(members, member))
+		{
+			context->node = node;
+			context->entry = NULL;
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the same %s stands twice in the array",
 							child->model->class_name)));
+		}
 		rows = lappend(rows, DatumGetPointer(member));
-		path_leave(context, length);
 	}
 	return rows;
 }
@@ -333,19 +282,31 @@ drop_member(SaveContext *context, Selection *parent, Datum row,
 	Relationship *relationship = entry->field->relationship;
 	Selection  *child = entry->field->child;
 
+	bool		many = relationship->direction == RELATIONSHIP_MANY_TO_MANY;
+	Object	   *object;
+
 	if (selection_allows(context->root, child, ALLOW_DELETE))
 	{
-		session_delete(child->model,
-					   session_object(context->session, child->model,
-									  DatumGetHeapTupleHeader(member)));
+		object = known_object(context, child->model, member);
+		entry->dropped = lappend(entry->dropped, object);
+		session_delete(child->model, object);
 		return;
 	}
 	/* a link is the owner's, a foreign key the member's */
-	require_allowed(context,
-					relationship->direction == RELATIONSHIP_MANY_TO_MANY ?
-					parent : child, ALLOW_UPDATE, "update");
-	collection_remove(context->session, parent->model, row, relationship,
-					  member);
+	require_allowed(context, many ? parent : child, ALLOW_UPDATE, "update");
+	if (many)
+		object = session_unlink(context->session, relationship, row, member);
+	else
+	{
+		object = known_object(context, child->model, member);
+		require_not_deleted(child->model, object);
+		if (row_is_member(parent->model, row, relationship, child->model,
+						  row_from_tuple(child->model,
+										 object_current_row(object))))
+			member_release(relationship, child->model, object,
+						   relationship->cascade & CASCADE_DELETE_ORPHAN);
+	}
+	entry->dropped = lappend(entry->dropped, object);
 }
 
 /* Does the selection show only some of the members? */
@@ -378,14 +339,12 @@ require_member_keys(Selection *parent, SavedRelationship *entry)
 		key.val.string.val =
 			NameStr(TupleDescAttr(target->tupdesc, attnum - 1)->attname);
 		key.val.string.len = strlen(key.val.string.val);
-		foreach(cell, member_documents(entry))
+		foreach(cell, entry->nodes)
 		{
-			JsonbValue *value = lfirst(cell);
+			SavedNode  *node = lfirst(cell);
 
-			if (value->type == jbvBinary &&
-				JsonContainerIsObject(value->val.binary.data) &&
-				findJsonbValueFromContainer(value->val.binary.data,
-											JB_FOBJECT, &key) != NULL)
+			if (findJsonbValueFromContainer(&node->doc->root, JB_FOBJECT,
+											&key) != NULL)
 				continue;
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -397,40 +356,67 @@ require_member_keys(Selection *parent, SavedRelationship *entry)
 	}
 }
 
+/* What is stored, with what this call has changed of it already. */
+static List *
+members_before(SaveContext *context, Model *model, Datum row,
+			   SavedRelationship *entry)
+{
+	if (!entry->is_read)
+		return collection_members(context->session, model, row,
+								  entry->field->relationship, true);
+	return collection_members_of(context->session, model, row,
+								 entry->field->relationship, entry->before);
+}
+
+static void
+link_members(SaveContext *context, Selection *parent, Datum row, bool existed,
+			 SavedRelationship *entry, List *members, MemberSet *before)
+{
+	ListCell   *node_cell;
+	ListCell   *member_cell;
+
+	forboth(node_cell, entry->nodes, member_cell, members)
+	{
+		SavedNode  *node = lfirst(node_cell);
+		Datum		member = PointerGetDatum(lfirst(member_cell));
+
+		if (member_set_has(before, member))
+			continue;
+		if (existed)
+			require_allowed(context, parent, ALLOW_UPDATE, "update");
+		node->link = session_link(context->session,
+								  entry->field->relationship, row, member);
+	}
+}
+
 static void
 save_collection(SaveContext *context, Selection *parent, Datum row,
 				bool existed, SavedRelationship *entry)
 {
-	Relationship *relationship = entry->field->relationship;
 	Model	   *target = entry->field->child->model;
 	List	   *before = existed ?
-	collection_members(context->session, parent->model, row, relationship,
-					   true) : NIL;
+	members_before(context, parent->model, row, entry) : NIL;
 	List	   *members;
+	MemberSet  *kept;
 	ListCell   *cell;
 
 	if (before != NIL)
 		require_member_keys(parent, entry);
 	members = save_members(context, parent->model, row, entry);
+	kept = member_set_create(target, members);
 
-	foreach(cell, before)
+	if (!shows_part(entry->field))
 	{
-		if (!shows_part(entry->field) &&
-			!rows_have_key(target, members, PointerGetDatum(lfirst(cell))))
-			drop_member(context, parent, row, entry,
-						PointerGetDatum(lfirst(cell)));
+		foreach(cell, before)
+		{
+			if (!member_set_has(kept, PointerGetDatum(lfirst(cell))))
+				drop_member(context, parent, row, entry,
+							PointerGetDatum(lfirst(cell)));
+		}
 	}
-	if (relationship->direction != RELATIONSHIP_MANY_TO_MANY)
-		return;
-	foreach(cell, members)
-	{
-		if (rows_have_key(target, before, PointerGetDatum(lfirst(cell))))
-			continue;
-		if (existed)
-			require_allowed(context, parent, ALLOW_UPDATE, "update");
-		session_link(context->session, relationship, row,
-					 PointerGetDatum(lfirst(cell)));
-	}
+	if (entry->field->relationship->direction == RELATIONSHIP_MANY_TO_MANY)
+		link_members(context, parent, row, existed, entry, members,
+					 member_set_create(target, before));
 }
 
 static void
@@ -442,14 +428,13 @@ save_collections(SaveContext *context, Selection *selection, Datum row,
 	foreach(cell, relationships)
 	{
 		SavedRelationship *entry = lfirst(cell);
-		int			length;
 
 		if (is_to_one(entry->field) || entry->field->relationship->viewonly)
 			continue;
-		length = path_enter(context, entry->field->key);
+		context->entry = entry;
 		save_collection(context, selection, row, existed, entry);
-		path_leave(context, length);
 	}
+	context->entry = NULL;
 }
 
 /* ------------------------------------------------------------------------
@@ -481,9 +466,11 @@ require_own_member(Model *model, Object *object, const ForeignKeyValues *known)
 }
 
 static Datum
-insert_object(SaveContext *context, Selection *selection,
-			  SavedDocument *parts, const ForeignKeyValues *known)
+insert_object(SaveContext *context, SavedNode *node,
+			  const ForeignKeyValues *known)
 {
+	Selection  *selection = node->selection;
+	SavedDocument *parts = &node->parts;
 	Model	   *model = selection->model;
 	Bitmapset  *given = NULL;
 	Datum		row;
@@ -500,6 +487,7 @@ insert_object(SaveContext *context, Selection *selection,
 	row = row_with_defaults(model, row, &given);
 	document_require_values(model, row);
 	object = session_add(context->session, model, row, given);
+	node->object = object;
 	if (object_key(object) == NULL)
 		session_flush(context->session, FLUSH_EXPLICIT);
 	row = row_from_tuple(model, object_current_row(object));
@@ -508,13 +496,14 @@ insert_object(SaveContext *context, Selection *selection,
 }
 
 static Datum
-update_object(SaveContext *context, Selection *selection,
-			  SavedDocument *parts, const ForeignKeyValues *known,
-			  const Datum *key)
+update_object(SaveContext *context, SavedNode *node,
+			  const ForeignKeyValues *known, const Datum *key)
 {
+	Selection  *selection = node->selection;
+	SavedDocument *parts = &node->parts;
 	Model	   *model = selection->model;
-	HeapTupleHeader header = DatumGetHeapTupleHeader(row_of_key(model, key));
-	Object	   *object = session_object(context->session, model, header);
+	Datum		key_row = row_of_key(model, key);
+	Object	   *object = known_object(context, model, key_row);
 	Bitmapset  *columns = NULL;
 	HeapTuple	before;
 	Datum		row;
@@ -536,7 +525,8 @@ update_object(SaveContext *context, Selection *selection,
 	{
 		require_allowed(context, selection, ALLOW_UPDATE, "update");
 		/* what was loaded meanwhile may have pushed a clean object out */
-		object = session_object(context->session, model, header);
+		object = known_object(context, model, key_row);
+		node->object = object;
 		session_set(model, object, row, columns);
 		row = row_from_tuple(model, object_current_row(object));
 	}
@@ -544,17 +534,39 @@ update_object(SaveContext *context, Selection *selection,
 	return row;
 }
 
+/* Is a column of the key one of those? */
+static bool
+is_key_known(Model *model, const ForeignKeyValues *known)
+{
+	Bitmapset  *columns = column_set(known->n, known->attnums);
+
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		if (bms_is_member(model->keys[i].attnum -
+						  FirstLowInvalidHeapAttributeNumber, columns))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Within a document, nothing but a key means an object that exists; but a
- * member of a one-to-many has its foreign key besides.
+ * Within a document, nothing but a key means an object that exists, unless
+ * there is nothing else to be said of it: a table of keys, or a member whose
+ * owner is a part of its key, or all of the rest.
  */
 static bool
-is_reference(SaveContext *context, Selection *selection,
-			 SavedDocument *parts)
+is_reference(SavedNode *node, const ForeignKeyValues *known)
 {
-	return selection != context->root && parts->relationships == NIL &&
-		JsonContainerSize(&parts->columns->root) == selection->model->nkeys &&
-		!bms_is_empty(row_updatable_columns(selection->model));
+	Model	   *model = node->selection->model;
+	Bitmapset  *others = row_updatable_columns(model);
+
+	if (node->parent == NULL || node->parts.relationships != NIL ||
+		JsonContainerSize(&node->parts.columns->root) != model->nkeys)
+		return false;
+	if (known != NULL)
+		others = bms_del_members(others, column_set(known->n, known->attnums));
+	return !bms_is_empty(others) &&
+		(known == NULL || !is_key_known(model, known));
 }
 
 static void
@@ -596,20 +608,23 @@ require_same_key(Model *model, Datum row, const ForeignKeyValues *known)
 }
 
 /*
- * The key that a document means, or NULL, and its columns as a row.  *known
- * becomes NULL where the document knows better.
+ * The key that a document means, or NULL.  *known becomes NULL where the
+ * document knows better.
  */
 static Datum *
-saved_key(Model *model, SavedDocument *parts, const ForeignKeyValues **known,
+saved_key(SavedNode *node, const ForeignKeyValues **known,
 		  KnownColumns meaning, Datum *row)
 {
+	Model	   *model = node->selection->model;
 	Datum	   *key;
 
+	key = graph_document_key(model, node->parts.columns,
+							 *known == NULL || meaning == KNOWN_OWNER ?
+							 *known : NULL, row);
 	if (*known == NULL || meaning == KNOWN_OWNER)
-		return graph_document_key(model, parts->columns, *known, row);
-	key = graph_document_key(model, parts->columns, NULL, row);
+		return key;
 	if (key == NULL)
-		return graph_document_key(model, parts->columns, *known, row);
+		return graph_document_key(model, node->parts.columns, *known, row);
 	if (meaning == KNOWN_KEY)
 		require_same_key(model, *row, *known);
 	*known = NULL;
@@ -617,68 +632,151 @@ saved_key(Model *model, SavedDocument *parts, const ForeignKeyValues **known,
 }
 
 static Datum
-save_object(SaveContext *context, Selection *selection, Jsonb *doc,
-			const ForeignKeyValues *known, KnownColumns meaning,
-			SaveMode mode)
+save_node(SaveContext *context, SavedNode *node,
+		  const ForeignKeyValues *known, KnownColumns meaning, SaveMode mode)
 {
-	Model	   *model = selection->model;
-	SavedDocument parts;
-	Object	   *object;
-	Datum	   *key;
+	Model	   *model = node->selection->model;
 	Datum		row;
+	Datum	   *key = saved_key(node, &known, meaning, &row);
+	Object	   *object = key ? existing_object(context, node, key) : NULL;
 
-	check_stack_depth();
-	parts = document_take_apart(selection, doc);
-	key = saved_key(model, &parts, &known, meaning, &row);
-	object = key ? graph_existing(context->session, model, key) : NULL;
 	if (object == NULL)
 	{
 		if (mode == SAVE_UPDATE ||
-			(key != NULL && known == NULL &&
-			 is_reference(context, selection, &parts)))
+			(key != NULL && is_reference(node, known)))
 			report_missing_object(model, key);
-		return insert_object(context, selection, &parts, known);
+		return insert_object(context, node, known);
 	}
 	if (mode == SAVE_INSERT)
 		report_root_exists(model, key);
-	if (parts.etag != NULL && selection == context->root)
-	{
-		document_check_etag(selection, key, parts.etag);
-		object = graph_existing(context->session, model, key);
-		if (object == NULL)
-			report_missing_object(model, key);
-	}
 	graph_check_version(model, object, row);
-	return update_object(context, selection, &parts, known, key);
+	return update_object(context, node, known, key);
+}
+
+static Datum
+save_object(SaveContext *context, SavedNode *node,
+			const ForeignKeyValues *known, KnownColumns meaning,
+			SaveMode mode)
+{
+	SavedNode  *outer_node = context->node;
+	SavedRelationship *outer_entry = context->entry;
+	Datum		row;
+
+	check_stack_depth();
+	context->node = node;
+	context->entry = NULL;
+	row = save_node(context, node, known, meaning, mode);
+	context->node = outer_node;
+	context->entry = outer_entry;
+	return row;
 }
 
 /* ------------------------------------------------------------------------
  * whole documents
  * ------------------------------------------------------------------------
  */
-Datum *
-document_save(Session *session, Selection *selection, Jsonb *doc,
-			  const ForeignKeyValues *key_columns, SaveMode mode)
-{
-	SaveContext context = {.session = session,.root = selection};
-	Model	   *model = selection->model;
-	ErrorContextCallback callback;
-	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
-	Datum		row;
 
-	initStringInfo(&context.path);
-	appendStringInfoChar(&context.path, '$');
-	callback.callback = path_error_context;
+/* Each _etag in a document must be that of what is stored. */
+static void
+check_etags(SaveContext *context, DocumentReaders *readers,
+			const ForeignKeyValues *known)
+{
+	int			n = 0;
+	SavedNode **nodes = palloc(list_length(context->nodes) *
+							   sizeof(SavedNode *));
+	Datum	  **keys = palloc(list_length(context->nodes) * sizeof(Datum *));
+	char	  **etags = palloc(list_length(context->nodes) * sizeof(char *));
+	ListCell   *cell;
+
+	foreach(cell, context->nodes)
+	{
+		SavedNode  *node = lfirst(cell);
+		const ForeignKeyValues *key_columns = known;
+		Datum		row;
+
+		if (node->parts.etag == NULL)
+			continue;
+		keys[n] = saved_key(node, &key_columns, KNOWN_KEY, &row);
+		if (keys[n] == NULL)
+			continue;
+		nodes[n] = node;
+		etags[n++] = node->parts.etag;
+	}
+	if (n == 0)
+		return;
+	n = documents_check_etags(readers, n, keys, etags);
+	if (n < 0)
+		return;
+	context->node = nodes[n];
+	report_stale_document(context->root->model, keys[n]);
+}
+
+static void
+take_apart(SaveContext *context, List *docs, bool many)
+{
+	List	   *nodes = NIL;
+	ListCell   *cell;
+
+	foreach(cell, docs)
+		nodes = lappend(nodes, document_tree(context, context->root,
+											 lfirst(cell), many ?
+											 foreach_current_index(cell) : -1));
+	context->nodes = nodes;
+	context->node = NULL;
+	context->entry = NULL;
+}
+
+/* The keys of what was saved, in the order of the documents. */
+static Datum **
+saved_keys(Model *model, List *rows)
+{
+	Datum	  **keys = palloc(Max(list_length(rows), 1) * sizeof(Datum *));
+	ListCell   *cell;
+
+	foreach(cell, rows)
+	{
+		Datum	   *key = palloc(model->nkeys * sizeof(Datum));
+		Datum		row = PointerGetDatum(lfirst(cell));
+
+		if (!model_key_of_row(model, DatumGetHeapTupleHeader(row), key))
+			elog(ERROR, "a saved document has no key");
+		keys[foreach_current_index(cell)] = key;
+	}
+	return keys;
+}
+
+Datum **
+documents_save(Session *session, DocumentReaders *readers, List *docs,
+			   bool many, const ForeignKeyValues *key_columns, SaveMode mode)
+{
+	SaveContext context = {
+		.session = session,
+		.root = readers->selection,
+		.memory = CurrentMemoryContext
+	};
+	ErrorContextCallback callback;
+	List	   *rows = NIL;
+	ListCell   *cell;
+
+	session_autoflush(session);
+	callback.callback = place_error_context;
 	callback.arg = &context;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	session_autoflush(session);
-	row = save_object(&context, selection, doc, key_columns, KNOWN_KEY, mode);
-	error_context_stack = callback.previous;
+	take_apart(&context, docs, many);
+	if (mode != SAVE_INSERT)
+		check_etags(&context, readers, key_columns);
+	session_hold(session);
+	documents_prefetch(&context);
+	foreach(cell, context.nodes)
+		rows = lappend(rows,
+					   DatumGetPointer(save_object(&context, lfirst(cell),
+												   key_columns, KNOWN_KEY,
+												   mode)));
 	session_flush(session, FLUSH_EXPLICIT);
-	if (!model_key_of_row(model, DatumGetHeapTupleHeader(row), key))
-		elog(ERROR, "a saved document has no key");
-	return key;
+	session_release(session);
+	error_context_stack = callback.previous;
+	return saved_keys(readers->selection->model, rows);
 }
 
 /* Deletes what the selection says is deleted with its owner. */
@@ -711,22 +809,21 @@ delete_members(SaveContext *context, Selection *selection, Datum row)
 }
 
 void
-document_delete(Session *session, Selection *selection, const Datum *key,
-				const char *etag)
+document_delete(Session *session, DocumentReaders *readers, Datum *key,
+				char *etag)
 {
-	SaveContext context = {.session = session,.root = selection};
-	Model	   *model = selection->model;
+	SaveContext context = {.session = session,.root = readers->selection};
+	Model	   *model = readers->selection->model;
 	Datum		row = row_of_key(model, key);
 
-	initStringInfo(&context.path);
-	require_allowed(&context, selection, ALLOW_DELETE, "delete");
+	require_allowed(&context, context.root, ALLOW_DELETE, "delete");
 	session_autoflush(session);
-	if (etag != NULL)
-		document_check_etag(selection, key, etag);
+	if (etag != NULL && documents_check_etags(readers, 1, &key, &etag) >= 0)
+		report_stale_document(model, key);
 	row = row_from_tuple(model,
 						 object_current_row(session_object(session, model,
 														   DatumGetHeapTupleHeader(row))));
-	delete_members(&context, selection, row);
+	delete_members(&context, context.root, row);
 	session_delete(model, session_object(session, model,
 										 DatumGetHeapTupleHeader(row)));
 	session_flush(session, FLUSH_EXPLICIT);

@@ -8,6 +8,7 @@
 #ifndef PG_ORM_DOCUMENT_SAVING_H
 #define PG_ORM_DOCUMENT_SAVING_H
 
+#include "document/reader.h"
 #include "document/selection.h"
 #include "session/graph.h"
 
@@ -20,29 +21,49 @@ typedef enum SaveMode
 } SaveMode;
 
 /*
- * Writes a document of the selection into the session and flushes; returns
- * the root's key.  Key columns that are known need not be in the document, and
- * cannot be other ones there (NULL: none are known).  An _etag in the document must be that of what is stored.
- * Errors have the JSON path of the place as CONTEXT.
+ * What reads the documents of a selection, for as many as there are: made as
+ * they are wanted, in the memory context that was current at creation.
  */
-extern Datum *document_save(Session *session, Selection *selection,
-							Jsonb *doc, const ForeignKeyValues *key_columns,
-							SaveMode mode);
+typedef struct DocumentReaders
+{
+	Selection  *selection;
+	MemoryContext context;
+	Reader	   *readers[2];		/* without and with etags, or NULL */
+} DocumentReaders;
+
+extern DocumentReaders *document_readers_create(Selection *selection);
+extern bool document_readers_are_valid(DocumentReaders *readers);
+
+/* The one with or without etags. */
+extern Reader *document_reader(DocumentReaders *readers, bool etag);
+
+/*
+ * Writes documents of the selection (Jsonb *), which are an array or
+ * one, into the session and flushes once; returns the keys of the roots.  Key
+ * columns that are known need not be in the document, and cannot be other
+ * ones there (NULL: none are known).  An _etag in a document must be that of
+ * what is stored.  Errors have the JSON path of the place as CONTEXT.
+ */
+extern Datum **documents_save(Session *session, DocumentReaders *readers,
+							  List *docs, bool many,
+							  const ForeignKeyValues *key_columns,
+							  SaveMode mode);
 
 /*
  * Deletes the object of that key, and of its collections what the selection
  * says; flushes.  etag must be that of what is stored (NULL: no check).
  */
-extern void document_delete(Session *session, Selection *selection,
-							const Datum *key, const char *etag);
+extern void document_delete(Session *session, DocumentReaders *readers,
+							Datum *key, char *etag);
 
 /*
- * Locks the objects that a document of the selection is made of, as far as
- * they can be written, in key order; 40001 unless its etag is the expected
- * one.  In lock.c.
+ * Locks the objects that documents of the selection are made of, as far as
+ * they can be written, in key order; returns the number of the first whose
+ * etag is not the expected one, or -1.  In lock.c.
  */
-extern void document_check_etag(Selection *selection, const Datum *key,
-								const char *expected);
+extern int	documents_check_etags(DocumentReaders *readers, int n,
+								  Datum **keys, char **expected);
+pg_noreturn extern void report_stale_document(Model *model, const Datum *key);
 
 /* May a level of the selection be written so (ALLOW_ bits)? */
 extern bool selection_allows(Selection *root, Selection *level, int what);

@@ -50,10 +50,45 @@ typedef struct StoredDocument
 	text	   *etag;
 } StoredDocument;
 
+/* What the trigger keeps from row to row of a statement. */
+typedef struct KeptWriter
+{
+	MemoryContext context;		/* of the rest */
+	DocumentReaders *readers;
+	uint64		generation;		/* of the metadata it was made with */
+	LocalTransactionId lxid;	/* whose models they are */
+} KeptWriter;
+
 /* ------------------------------------------------------------------------
  * reading what was written
  * ------------------------------------------------------------------------
  */
+
+/* Reads the documents of those keys as they are stored now. */
+static void
+read_stored(DocumentReaders *readers, bool etag, int n, Datum **keys,
+			DocumentSink sink, void *arg)
+{
+	Model	   *model = readers->selection->model;
+	int			missing;
+
+	if (n == 0)
+		return;
+	SPI_connect();
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	missing = reader_run_keys(document_reader(readers, etag), n, keys, sink,
+							  arg);
+	if (missing >= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_NO_DATA_FOUND),
+				 errmsg("the saved document of %s %s cannot be read",
+						model->class_name,
+						model_key_to_text(model, keys[missing]))));
+	PopActiveSnapshot();
+	SPI_finish();
+}
+
 static void
 stored_sink(void *arg, StringInfo json, const char *etag)
 {
@@ -65,28 +100,15 @@ stored_sink(void *arg, StringInfo json, const char *etag)
 	MemoryContextSwitchTo(old);
 }
 
-static StoredDocument
-read_stored(Selection *selection, const Datum *key)
+/* The documents one after the other, as the elements of an array. */
+static void
+array_sink(void *arg, StringInfo json, const char *etag)
 {
-	StoredDocument stored = {.context = CurrentMemoryContext};
-	ReaderRequest request = {
-		.call = "orm.save",
-		.selection = selection,
-		.etag = true
-	};
+	StringInfo	array = arg;
 
-	SPI_connect();
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (!reader_run_key(reader_create(&request), key, stored_sink, &stored))
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("the saved document of %s %s cannot be read",
-						selection->model->class_name,
-						model_key_to_text(selection->model, key))));
-	PopActiveSnapshot();
-	SPI_finish();
-	return stored;
+	if (array->len > 1)
+		appendStringInfoChar(array, ',');
+	appendBinaryStringInfo(array, json->data, json->len);
 }
 
 static Datum
@@ -185,13 +207,19 @@ selection_of_documents(Model *model, List *documents)
 	return selection_create(model, text.data);
 }
 
+static bool
+is_array_document(Jsonb *doc)
+{
+	return JB_ROOT_IS_ARRAY(doc) && !JB_ROOT_IS_SCALAR(doc);
+}
+
 /* One document, or those of an array: List of Jsonb *. */
 static List *
 documents_of(Jsonb *doc)
 {
 	List	   *documents = NIL;
 
-	if (!JB_ROOT_IS_ARRAY(doc) || JB_ROOT_IS_SCALAR(doc))
+	if (!is_array_document(doc))
 		return list_make1(doc);
 	for (uint32 i = 0; i < JsonContainerSize(&doc->root); i++)
 		documents = lappend(documents,
@@ -203,22 +231,22 @@ documents_of(Jsonb *doc)
 static Datum
 save_documents(Selection *selection, List *documents, bool many)
 {
-	Session    *session = session_current();
+	DocumentReaders *readers = document_readers_create(selection);
+	Datum	  **keys = documents_save(session_current(), readers, documents,
+									  many, NULL, SAVE_MERGE);
 	StringInfoData result;
-	ListCell   *cell;
 
 	initStringInfo(&result);
-	foreach(cell, documents)
+	appendStringInfoChar(&result, '[');
+	read_stored(readers, false, list_length(documents), keys, array_sink,
+				&result);
+	appendStringInfoChar(&result, ']');
+	if (!many)
 	{
-		Datum	   *key = document_save(session, selection, lfirst(cell), NULL,
-										SAVE_MERGE);
-		StoredDocument stored = read_stored(selection, key);
-
-		appendStringInfoString(&result, result.len > 0 ? ", " : "");
-		appendStringInfoString(&result, text_to_cstring(stored.json));
+		result.data[result.len - 1] = '\0';
+		return DirectFunctionCall1(jsonb_in,
+								   CStringGetDatum(result.data + 1));
 	}
-	if (many)
-		result.data = psprintf("[%s]", result.data);
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(result.data));
 }
 
@@ -241,7 +269,7 @@ orm_save(PG_FUNCTION_ARGS)
 	selection = PG_ARGISNULL(2) ? selection_of_documents(model, documents) :
 		selection_create(model, text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	return save_documents(selection, documents,
-						  JB_ROOT_IS_ARRAY(PG_GETARG_JSONB_P(1)));
+						  is_array_document(PG_GETARG_JSONB_P(1)));
 }
 
 /* ------------------------------------------------------------------------
@@ -484,17 +512,18 @@ view_etag(TriggerData *trigger, HeapTuple row)
 
 /* The row of the view as it is stored now. */
 static HeapTuple
-stored_view_row(TriggerData *trigger, HeapTuple row, Selection *selection,
-				const Datum *key)
+stored_view_row(TriggerData *trigger, HeapTuple row, DocumentReaders *readers,
+				Datum *key)
 {
-	Model	   *model = selection->model;
+	Model	   *model = readers->selection->model;
 	TupleDesc	tupdesc = RelationGetDescr(trigger->tg_relation);
 	int			n = model->nkeys + 2;
 	int		   *columns = palloc(n * sizeof(int));
 	Datum	   *values = palloc(n * sizeof(Datum));
 	bool	   *nulls = palloc0(n * sizeof(bool));
-	StoredDocument stored = read_stored(selection, key);
+	StoredDocument stored = {.context = CurrentMemoryContext};
 
+	read_stored(readers, true, 1, &key, stored_sink, &stored);
 	for (int i = 0; i < model->nkeys; i++)
 	{
 		columns[i] = SPI_fnumber(tupdesc,
@@ -510,15 +539,16 @@ stored_view_row(TriggerData *trigger, HeapTuple row, Selection *selection,
 }
 
 static HeapTuple
-view_insert(TriggerData *trigger, Selection *selection)
+view_insert(TriggerData *trigger, DocumentReaders *readers)
 {
 	HeapTuple	row = trigger->tg_trigtuple;
-	ForeignKeyValues known = view_key(trigger, row, selection->model);
-	Datum	   *key = document_save(session_current(), selection,
-									view_document(trigger, row),
-									known.n > 0 ? &known : NULL, SAVE_INSERT);
+	ForeignKeyValues known = view_key(trigger, row, readers->selection->model);
+	Datum	  **keys = documents_save(session_current(), readers,
+									  list_make1(view_document(trigger, row)),
+									  false, known.n > 0 ? &known : NULL,
+									  SAVE_INSERT);
 
-	return stored_view_row(trigger, row, selection, key);
+	return stored_view_row(trigger, row, readers, keys[0]);
 }
 
 static bool
@@ -584,10 +614,10 @@ changed_fields(Jsonb *old_doc, Jsonb *doc)
 }
 
 static HeapTuple
-view_update(TriggerData *trigger, Selection *selection)
+view_update(TriggerData *trigger, DocumentReaders *readers)
 {
 	HeapTuple	row = trigger->tg_newtuple;
-	Model	   *model = selection->model;
+	Model	   *model = readers->selection->model;
 	ForeignKeyValues known = view_key(trigger, trigger->tg_trigtuple, model);
 	ForeignKeyValues new_key = view_key(trigger, row, model);
 	Jsonb	   *doc = view_document(trigger, row);
@@ -602,22 +632,66 @@ view_update(TriggerData *trigger, Selection *selection)
 						model->class_name)));
 	session_autoflush(session);
 	/* one within the document is checked when it is taken apart */
-	if (etag != NULL && !document_has_etag(doc))
-		document_check_etag(selection, known.values, etag);
+	if (etag != NULL && !document_has_etag(doc) &&
+		documents_check_etags(readers, 1, &known.values, &etag) >= 0)
+		report_stale_document(model, known.values);
 	doc = changed_fields(view_document(trigger, trigger->tg_trigtuple), doc);
-	(void) document_save(session, selection, doc, &known, SAVE_UPDATE);
-	return stored_view_row(trigger, row, selection, known.values);
+	(void) documents_save(session, readers, list_make1(doc), false, &known,
+						  SAVE_UPDATE);
+	return stored_view_row(trigger, row, readers, known.values);
 }
 
 static HeapTuple
-view_delete(TriggerData *trigger, Selection *selection)
+view_delete(TriggerData *trigger, DocumentReaders *readers)
 {
 	HeapTuple	row = trigger->tg_trigtuple;
-	ForeignKeyValues key = view_key(trigger, row, selection->model);
+	ForeignKeyValues key = view_key(trigger, row, readers->selection->model);
 
-	document_delete(session_current(), selection, key.values,
+	document_delete(session_current(), readers, key.values,
 					view_etag(trigger, row));
 	return row;
+}
+
+static void
+kept_writer_make(KeptWriter *kept, Trigger *trigger)
+{
+	MemoryContext old = MemoryContextSwitchTo(kept->context);
+
+	kept->readers = NULL;
+	MemoryContextReset(kept->context);
+	kept->readers =
+		document_readers_create(selection_create(model_by_class(trigger->tgargs[0],
+																false),
+												 trigger->tgargs[1]));
+	kept->generation = model_generation();
+	kept->lxid = compat_my_lxid();
+	MemoryContextSwitchTo(old);
+}
+
+/* The readers for the statement that the trigger is called by. */
+static DocumentReaders *
+kept_readers(FunctionCallInfo fcinfo, TriggerData *trigger)
+{
+	KeptWriter *kept = fcinfo->flinfo->fn_extra;
+
+	if (kept == NULL)
+	{
+		kept = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
+									  sizeof(KeptWriter));
+		kept->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt,
+											  "pg_orm writer",
+											  ALLOCSET_DEFAULT_SIZES);
+		fcinfo->flinfo->fn_extra = kept;
+	}
+	if (kept->readers == NULL || kept->generation != model_generation() ||
+		kept->lxid != compat_my_lxid() ||
+		!document_readers_are_valid(kept->readers))
+	{
+		kept_writer_make(kept, trigger->tg_trigger);
+		check_view_columns(trigger->tg_relation,
+						   kept->readers->selection->model);
+	}
+	return kept->readers;
 }
 
 PG_FUNCTION_INFO_V1(orm_write_document);
@@ -625,7 +699,7 @@ Datum
 orm_write_document(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	Selection  *selection;
+	DocumentReaders *readers;
 	HeapTuple	result;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
@@ -636,15 +710,12 @@ orm_write_document(PG_FUNCTION_ARGS)
 				 errmsg(WRITE_FUNCTION "() is the trigger of ORM views"),
 				 errhint("Make one by orm.create_view().")));
 	session_require_writable("a write to an ORM view");
-	selection = selection_create(model_by_class(trigger->tg_trigger->tgargs[0],
-												false),
-								 trigger->tg_trigger->tgargs[1]);
-	check_view_columns(trigger->tg_relation, selection->model);
+	readers = kept_readers(fcinfo, trigger);
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		result = view_insert(trigger, selection);
+		result = view_insert(trigger, readers);
 	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		result = view_update(trigger, selection);
+		result = view_update(trigger, readers);
 	else
-		result = view_delete(trigger, selection);
+		result = view_delete(trigger, readers);
 	return PointerGetDatum(result);
 }

@@ -3,9 +3,9 @@ CREATE FUNCTION orm.save(class text, doc jsonb, selection text DEFAULT NULL)
 	AS 'MODULE_PATHNAME', 'orm_save'
 	LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION orm.save(text, jsonb, text) IS
-$$Writes a graph of objects as one JSON document (or an array of them): inserts or updates each object by its primary key, connects what exists, and makes each collection that the document names have exactly its members; others are unlinked, or deleted where the selection says @delete. Returns what is stored then, in the shape of the selection.
+$$Writes a graph of objects as one JSON document, or an array of them as one unit of work: inserts or updates each object by its primary key (within a document, nothing but a key means an object that exists), connects what exists, and makes each collection that the document names have exactly its members; others are unlinked, or deleted where the selection says @delete. Returns what is stored then, in the shape of the selection.
 class: a class, or its table. doc: the document; absent keys are left as they are, an _etag or a version column in it is checked. selection: what of the graph the document has, and what may be written (@insert @update @delete; without any annotation all but deleting members); by default what the document names.
-Errors, with the JSON path of the place as CONTEXT: 40001 for a stale etag or version, 42501 for a write that the selection does not allow, 42703 for a key that the selection does not have, 22023 for a wrong shape or a malformed etag, 55000 for a member that belongs to another object, 42601 and 42704 for the selection, and those of the statements.
+Errors, with the JSON path of the place as CONTEXT: 40001 for a stale etag or version (also of what is gone), P0002 for a key that does not exist, 42501 for a write that the selection does not allow, 42703 for a key that the selection does not have, 22023 for a wrong shape or a malformed etag, 55000 for a member that belongs to another object, 42601 and 42704 for the selection, and those of the statements.
 Example: SELECT orm.save('Boy', '{"hostname": "b1", "girls": [{"name": "g1"}]}');$$;
 
 CREATE FUNCTION orm.write_document() RETURNS trigger

@@ -152,7 +152,7 @@ link_mark_deleted(Model *links, Object *link, const Datum *key)
 	object_changed(link);
 }
 
-void
+Object *
 session_link(Session *session, Relationship *relationship, Datum owner,
 			 Datum target)
 {
@@ -166,11 +166,12 @@ session_link(Session *session, Relationship *relationship, Datum owner,
 	if (link == NULL)
 		link = link_create(session, relationship, links, key, OBJECT_PENDING);
 	else if (link->top->state == OBJECT_PENDING)
-		return;
+		return link;
 	link_mark_pending(links, link, key);
+	return link;
 }
 
-void
+Object *
 session_unlink(Session *session, Relationship *relationship, Datum owner,
 			   Datum target)
 {
@@ -185,6 +186,7 @@ session_unlink(Session *session, Relationship *relationship, Datum owner,
 		link = link_create(session, relationship, links, key,
 						   OBJECT_PERSISTENT);
 	link_mark_deleted(links, link, key);
+	return link;
 }
 
 int

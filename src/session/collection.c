@@ -1,21 +1,20 @@
 /*-------------------------------------------------------------------------
  *
  * collection.c
- *	  The members of a relationship: reading them as the session sees them,
- *	  orm.append and orm.remove.
+ *	  Changing the members of a relationship: orm.append and orm.remove.
  *
- * Collections are not kept: the foreign keys (or links) are the truth, those
- * of the table with the session's pending changes over them.  Appending and
- * removing neither load nor flush, so that moving a member from one owner to
- * another is never cut in two.
+ * Appending and removing neither load nor flush, so that moving a member from
+ * one owner to another is never cut in two.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
@@ -23,370 +22,6 @@
 #include "compat.h"
 #include "session/graph.h"
 #include "session/internal.h"
-
-typedef struct MembersReceiver
-{
-	DestReceiver pub;
-	Session    *session;
-	Model	   *target;
-	MemoryContext context;		/* of the list and its rows */
-	List	   *rows;
-} MembersReceiver;
-
-/* ------------------------------------------------------------------------
- * lists of members, each of them once
- * ------------------------------------------------------------------------
- */
-typedef struct MemberKey
-{
-	Datum	   *key;
-	char		status;
-} MemberKey;
-
-#define SH_PREFIX memberkeys
-#define SH_ELEMENT_TYPE MemberKey
-#define SH_KEY_TYPE Datum *
-#define SH_KEY key
-#define SH_HASH_KEY(table, k) \
-	model_key_hash((Model *) (table)->private_data, (k))
-#define SH_EQUAL(table, a, b) \
-	model_key_equal((Model *) (table)->private_data, (a), (b))
-#define SH_SCOPE static inline
-#define SH_DECLARE
-#define SH_DEFINE
-#include "lib/simplehash.h"
-
-typedef struct MemberList
-{
-	Model	   *target;
-	List	   *rows;			/* pointers to composite Datums */
-	memberkeys_hash *keys;
-} MemberList;
-
-static MemberList
-member_list(Model *target)
-{
-	MemberList	list = {.target = target};
-
-	list.keys = memberkeys_create(CurrentMemoryContext, 8, target);
-	return list;
-}
-
-/* The key of a row, which may be NULL if a trigger is to make it. */
-static Datum *
-member_key(Model *target, Datum row)
-{
-	Datum	   *key = palloc(target->nkeys * sizeof(Datum));
-
-	return model_key_of_row(target, DatumGetHeapTupleHeader(row), key) ? key :
-		NULL;
-}
-
-static bool
-member_list_has(const MemberList *list, Datum row)
-{
-	Datum	   *key = member_key(list->target, row);
-
-	return key != NULL && memberkeys_lookup(list->keys, key) != NULL;
-}
-
-static void
-member_list_add(MemberList *list, Datum row)
-{
-	Datum	   *key = member_key(list->target, row);
-	bool		found = false;
-
-	if (key != NULL)
-		(void) memberkeys_insert(list->keys, key, &found);
-	if (!found)
-		list->rows = lappend(list->rows, DatumGetPointer(row));
-}
-
-static MemberList
-member_list_of(Model *target, List *rows)
-{
-	MemberList	list = member_list(target);
-	ListCell   *cell;
-
-	foreach(cell, rows)
-		member_list_add(&list, PointerGetDatum(lfirst(cell)));
-	return list;
-}
-
-/* ------------------------------------------------------------------------
- * reading members
- * ------------------------------------------------------------------------
- */
-static char *
-members_sql(const StatementSubject *subject)
-{
-	Model	   *model = subject->model;
-	Relationship *relationship = subject->relationship;
-	Model	   *target = model_by_relid(relationship->target, false);
-	bool		many = relationship->direction == RELATIONSHIP_MANY_TO_MANY;
-	Model	   *near = many ? relationship_association(relationship) : target;
-	AttrNumber *near_attnums = many ? relationship->secondary_local :
-	relationship->remote_attnums;
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "/* pg_orm load %s */ SELECT %s FROM %s AS t WHERE ",
-					 class_comment(target), session_select_list(target, "t"),
-					 target->relation_name);
-	if (many)
-	{
-		appendStringInfo(&sql, "EXISTS (SELECT FROM %s AS s WHERE ",
-						 near->relation_name);
-		for (int i = 0; i < relationship->nremote; i++)
-			appendStringInfo(&sql, "%s AND ",
-							 column_equality_sql(near, "s",
-												 relationship->secondary_remote[i],
-												 target, "t",
-												 relationship->remote_attnums[i]));
-	}
-	for (int i = 0; i < relationship->nlocal; i++)
-	{
-		Oid			near_type = TupleDescAttr(near->tupdesc,
-											  near_attnums[i] - 1)->atttypid;
-		Oid			local_type = TupleDescAttr(model->tupdesc,
-											   relationship->local_attnums[i] - 1)->atttypid;
-
-		appendStringInfo(&sql, "%s%s.%s %s $%d", i > 0 ? " AND " : "",
-						 many ? "s" : "t", column_sql(near, near_attnums[i]),
-						 operator_sql(types_equality_required(near_type,
-															  local_type)),
-						 i + 1);
-	}
-	if (many)
-		appendStringInfoChar(&sql, ')');
-	return sql.data;
-}
-
-static bool
-members_receive(TupleTableSlot *slot, DestReceiver *self)
-{
-	MembersReceiver *receiver = (MembersReceiver *) self;
-	MemoryContext old = MemoryContextSwitchTo(receiver->context);
-	Datum		row = session_take_row(receiver->session, receiver->target,
-									   slot, false);
-
-	receiver->rows = lappend(receiver->rows, DatumGetPointer(row));
-	MemoryContextSwitchTo(old);
-	return true;
-}
-
-/* Reads the stored members; none if a local column is NULL. */
-static List *
-members_load(Session *session, Model *model, Datum row,
-			 Relationship *relationship)
-{
-	StatementSubject subject = {
-		.kind = STATEMENT_MEMBERS,
-		.model = model,
-		.relationship = relationship
-	};
-	MembersReceiver receiver = {
-		.session = session,
-		.target = model_by_relid(relationship->target, false),
-		.context = CurrentMemoryContext
-	};
-	int			n = relationship->nlocal;
-	Oid		   *argtypes = palloc(n * sizeof(Oid));
-	Datum	   *values = palloc(n * sizeof(Datum));
-	bool		isnull;
-
-	for (int i = 0; i < n; i++)
-	{
-		AttrNumber	attnum = relationship->local_attnums[i];
-
-		argtypes[i] = TupleDescAttr(model->tupdesc, attnum - 1)->atttypid;
-		values[i] = row_column(model, row, attnum, &isnull);
-		if (isnull)
-			return NIL;
-	}
-	receiver.pub = *None_Receiver;
-	receiver.pub.receiveSlot = members_receive;
-	SPI_connect();
-	own_statement_execute(statement_plan(&subject, n, argtypes, members_sql),
-						  values, NULL, &receiver.pub);
-	SPI_finish();
-	return receiver.rows;
-}
-
-/* Do the foreign-key columns of a member lead to the owner? */
-static bool
-is_member(Model *model, Datum row, Relationship *relationship, Model *target,
-		  Datum member)
-{
-	for (int i = 0; i < relationship->nlocal; i++)
-	{
-		AttrNumber	local = relationship->local_attnums[i];
-		AttrNumber	remote = relationship->remote_attnums[i];
-		bool		local_null,
-					remote_null;
-		Datum		local_value = row_column(model, row, local, &local_null);
-		Datum		remote_value = row_column(target, member, remote,
-											  &remote_null);
-
-		if (local_null || remote_null ||
-			!column_values_equal(target, remote, remote_value, model, local,
-								 local_value))
-			return false;
-	}
-	return true;
-}
-
-bool
-rows_have_key(Model *model, List *rows, Datum row)
-{
-	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
-	Datum	   *other = palloc(model->nkeys * sizeof(Datum));
-	ListCell   *cell;
-
-	if (!model_key_of_row(model, DatumGetHeapTupleHeader(row), key))
-		return false;
-	foreach(cell, rows)
-	{
-		HeapTupleHeader header =
-			DatumGetHeapTupleHeader(PointerGetDatum(lfirst(cell)));
-
-		if (model_key_of_row(model, header, other) &&
-			model_key_equal(model, key, other))
-			return true;
-	}
-	return false;
-}
-
-/* Of the stored members, those that the session has not taken away. */
-static void
-members_keep(Session *session, Model *model, Datum row,
-			 Relationship *relationship, List *loaded, MemberList *members)
-{
-	bool		many = relationship->direction == RELATIONSHIP_MANY_TO_MANY;
-	Model	   *target = members->target;
-	ListCell   *cell;
-
-	foreach(cell, loaded)
-	{
-		Datum		member = PointerGetDatum(lfirst(cell));
-		Datum	   *key = member_key(target, member);
-		Object	   *object = key ? session_find(session, target, key) : NULL;
-
-		if (object != NULL && object->top->marked_deleted)
-			continue;
-		if (many ?
-			session_pending_link(session, relationship, row, member) >= 0 :
-			is_member(model, row, relationship, target, member))
-			member_list_add(members, member);
-	}
-}
-
-static List *
-all_objects(Session *session, Model *model)
-{
-	List	   *result = NIL;
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &model_objects(session, model)->objects)
-		result = lappend(result,
-						 dlist_container(Object, model_node, iter.cur));
-	return result;
-}
-
-/* Objects of the session that may be members: by an index, if it can be. */
-static List *
-member_candidates(Session *session, Model *model, Datum row,
-				  Relationship *relationship, Model *target)
-{
-	int			n = relationship->nlocal;
-	Datum	   *values = palloc(n * sizeof(Datum));
-	bool		same_types = true;
-	List	   *objects;
-
-	for (int i = 0; i < n; i++)
-	{
-		AttrNumber	local = relationship->local_attnums[i];
-		AttrNumber	remote = relationship->remote_attnums[i];
-		bool		isnull;
-
-		values[i] = row_column(model, row, local, &isnull);
-		if (isnull)
-			return NIL;
-		same_types &= TupleDescAttr(model->tupdesc, local - 1)->atttypid ==
-			TupleDescAttr(target->tupdesc, remote - 1)->atttypid;
-	}
-	if (same_types && references_find(session, target, n,
-									  relationship->remote_attnums, values,
-									  &objects))
-		return objects;
-	return all_objects(session, target);
-}
-
-/*
- * The row by which an object of the session would be a member: with its
- * pending changes, if they are of the foreign key, or (if what is stored is
- * not read) the one that is known.
- */
-static HeapTuple
-member_row(Object *object, Bitmapset *columns, bool load)
-{
-	ObjectVersion *top = object->top;
-
-	if (object->userid != GetUserId() ||
-		object->row_security != row_security)
-		return NULL;
-	if (top->state == OBJECT_PENDING ||
-		(top->changed != NULL && !top->marked_deleted &&
-		 bms_overlap(top->modified, columns)))
-		return top->changed;
-	return !load && top->state == OBJECT_PERSISTENT ?
-		object_current_row(object) : NULL;
-}
-
-/* Members that the session knows, by their foreign keys. */
-static void
-members_known(Session *session, Model *model, Datum row,
-			  Relationship *relationship, bool load, MemberList *members)
-{
-	Model	   *target = members->target;
-	Bitmapset  *columns = column_set(relationship->nremote,
-									 relationship->remote_attnums);
-	ListCell   *cell;
-
-	foreach(cell, member_candidates(session, model, row, relationship, target))
-	{
-		HeapTuple	tuple = member_row(lfirst(cell), columns, load);
-		Datum		member;
-
-		if (tuple == NULL)
-			continue;
-		member = row_from_tuple(target, tuple);
-		if (is_member(model, row, relationship, target, member))
-			member_list_add(members, member);
-	}
-}
-
-List *
-collection_members(Session *session, Model *model, Datum row,
-				   Relationship *relationship, bool load)
-{
-	MemberList	members = member_list(model_by_relid(relationship->target,
-													 false));
-	ListCell   *cell;
-
-	if (load)
-		members_keep(session, model, row, relationship,
-					 members_load(session, model, row, relationship),
-					 &members);
-	if (relationship->direction != RELATIONSHIP_MANY_TO_MANY)
-		members_known(session, model, row, relationship, load, &members);
-	else
-	{
-		foreach(cell, session_linked_targets(session, relationship, row))
-			member_list_add(&members, PointerGetDatum(lfirst(cell)));
-	}
-	return members.rows;
-}
 
 /* ------------------------------------------------------------------------
  * changing members
@@ -572,7 +207,7 @@ collection_remove(Session *session, Model *model, Datum row,
 	object = session_object(session, target, DatumGetHeapTupleHeader(member));
 	require_not_deleted(target, object);
 	current = object_current_row(object);
-	if (!is_member(model, row, relationship, target,
+	if (!row_is_member(model, row, relationship, target,
 				   row_from_tuple(target, current)))
 		return;					/* it is not the owner's */
 	member_release(relationship, target, object,
@@ -652,21 +287,21 @@ collection_replace(Session *session, Model *model, Datum row,
 				   Relationship *relationship, List *members)
 {
 	Model	   *target = model_by_relid(relationship->target, false);
-	MemberList	old = member_list_of(target,
-									 collection_members(session, model, row,
-														relationship, true));
-	MemberList	new = member_list_of(target, members);
+	List	   *old_members = collection_members(session, model, row,
+												 relationship, true);
+	MemberSet  *old = member_set_create(target, old_members);
+	MemberSet  *new = member_set_create(target, members);
 	ListCell   *cell;
 
-	foreach(cell, old.rows)
+	foreach(cell, old_members)
 	{
-		if (!member_list_has(&new, PointerGetDatum(lfirst(cell))))
+		if (!member_set_has(new, PointerGetDatum(lfirst(cell))))
 			collection_remove(session, model, row, relationship,
 							  PointerGetDatum(lfirst(cell)));
 	}
-	foreach(cell, new.rows)
+	foreach(cell, members)
 	{
-		if (!member_list_has(&old, PointerGetDatum(lfirst(cell))))
+		if (!member_set_has(old, PointerGetDatum(lfirst(cell))))
 			collection_append(session, model, row, relationship,
 							  PointerGetDatum(lfirst(cell)));
 	}

@@ -421,6 +421,7 @@ session_flush(Session *session, FlushReason reason)
 	callback.arg = &context;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
+	flush_progress_reset();
 	session->flushing = true;
 	session->flush_nest_level = GetCurrentTransactionNestLevel();
 	for (int round = 0; session->nunflushed > 0; round++)

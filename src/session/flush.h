@@ -68,6 +68,28 @@ extern int64 flush_batch(FlushBatch *batch);
  */
 extern void flush_release(FlushBatch *batch);
 
+/*
+ * For error callbacks during a flush: what its present statement writes, and
+ * the number of the object that it has most likely come to (nobjects if it is
+ * past all of them, or not known).  False if no statement is being executed.
+ */
+typedef struct FlushProgress
+{
+	Model	   *model;
+	StatementKind kind;
+	int			nobjects;
+	int			next;
+} FlushProgress;
+
+extern bool flush_progress(FlushProgress *progress);
+extern Object *flush_progress_object(int i);
+
+/* The row that was sent for it; of a DELETE or a link only the key. */
+extern Datum flush_progress_row(int i);
+
+/* A flush begins. */
+extern void flush_progress_reset(void);
+
 /* What kind of statement writes the object's pending change. */
 extern StatementKind flush_change_kind(Model *model, ObjectVersion *version);
 

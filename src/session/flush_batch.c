@@ -41,6 +41,9 @@ typedef struct FlushReceiver
 	MemoryContext row_context;	/* for one row, while it is looked at */
 } FlushReceiver;
 
+/* What is being written, for error callbacks; NULL between statements. */
+static FlushReceiver *running = NULL;
+
 const char *
 flush_kind_text(StatementKind kind)
 {
@@ -517,6 +520,7 @@ flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
 	Datum		values[3];
 	uint64		expirations = items[0].object->model_objects->expirations;
 	StatementSubject subject = flush_subject(batch);
+	FlushReceiver *outer = running;
 	uint64		written = 0;
 
 	receiver.pub = *None_Receiver;
@@ -529,10 +533,12 @@ flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
 		values[1] = versions_array(batch, items, nitems);
 	if (batch->kind == STATEMENT_UPDATE_KEY)
 		values[2] = old_rows_array(model, items, nitems);
+	running = &receiver;
 	if (batch->kind == STATEMENT_DELETE)
 		written = unlink_deleted(batch, values[0]);
 	written += own_statement_execute(flush_plan(&subject), values, NULL,
 									&receiver.pub);
+	running = outer;
 	items_written(batch, items, nitems, expirations);
 	return written;
 }
@@ -773,4 +779,40 @@ flush_release(FlushBatch *batch)
 	values[0] = old_rows_array(batch->model, items, nitems);
 	values[1] = versions_array(batch, items, nitems);
 	own_statement_execute(flush_plan(&subject), values, NULL, None_Receiver);
+}
+
+/* ------------------------------------------------------------------------
+ * how far it has come
+ * ------------------------------------------------------------------------
+ */
+void
+flush_progress_reset(void)
+{
+	running = NULL;
+}
+
+bool
+flush_progress(FlushProgress *progress)
+{
+	if (running == NULL)
+		return false;
+	progress->model = running->batch->model;
+	progress->kind = running->batch->kind;
+	progress->nobjects = running->nitems;
+	/* links do not come back */
+	progress->next = running->batch->model->association ?
+		running->nitems : running->guess;
+	return true;
+}
+
+Object *
+flush_progress_object(int i)
+{
+	return running->items[i].object;
+}
+
+Datum
+flush_progress_row(int i)
+{
+	return running->items[i].sent;
 }

@@ -72,7 +72,7 @@ extern Datum graph_merge_row(Session *session, Model *model, Datum row);
 extern Datum graph_merge(Session *session, Model *model, Jsonb *doc);
 
 /* ------------------------------------------------------------------------
- * in collection.c: the members of a relationship
+ * in members.c: the members of a relationship
  * ------------------------------------------------------------------------
  */
 
@@ -84,8 +84,31 @@ extern Datum graph_merge(Session *session, Model *model, Jsonb *doc);
 extern List *collection_members(Session *session, Model *model, Datum row,
 								Relationship *relationship, bool load);
 
-/* Is there a row of that key in the list? */
-extern bool rows_have_key(Model *model, List *rows, Datum row);
+/* The stored members of each of several owners, by one statement. */
+extern List **collections_load(Session *session, Model *model, int n,
+							   Datum *owners, Relationship *relationship);
+
+/* collection_members with stored ones that were read before. */
+extern List *collection_members_of(Session *session, Model *model, Datum row,
+								   Relationship *relationship, List *loaded);
+
+/* Rows of a model, each once, to be found by their keys. */
+typedef struct MemberSet MemberSet;
+
+extern MemberSet *member_set_create(Model *target, List *rows);
+
+/* False if a row of that key is there already. */
+extern bool member_set_add(MemberSet *set, Datum row);
+extern bool member_set_has(const MemberSet *set, Datum row);
+
+/* Do the foreign-key columns of a member lead to the owner? */
+extern bool row_is_member(Model *model, Datum row, Relationship *relationship,
+						  Model *target, Datum member);
+
+/* ------------------------------------------------------------------------
+ * in collection.c: changing them
+ * ------------------------------------------------------------------------
+ */
 
 /* Takes an object from its owner; an orphan is deleted by the flush. */
 extern void member_release(Relationship *relationship, Model *target,
@@ -117,10 +140,10 @@ extern void require_writable_relationship(Model *model,
  * in association.c: links through a secondary table
  * ------------------------------------------------------------------------
  */
-extern void session_link(Session *session, Relationship *relationship,
-						 Datum owner, Datum target);
-extern void session_unlink(Session *session, Relationship *relationship,
-						   Datum owner, Datum target);
+extern Object *session_link(Session *session, Relationship *relationship,
+							Datum owner, Datum target);
+extern Object *session_unlink(Session *session, Relationship *relationship,
+							  Datum owner, Datum target);
 
 /* Is there a pending link (1), a pending removal (-1), or neither (0)? */
 extern int	session_pending_link(Session *session, Relationship *relationship,

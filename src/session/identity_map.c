@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "utils/datum.h"
@@ -590,11 +591,27 @@ object_refile(Object *object)
 void
 session_evict(Session *session)
 {
+	if (session->hold_nest_level > 0)
+		return;
 	while (session->nclean > (uint64) Max(orm_identity_map_limit, 1) ||
 		   (session->nclean > 1 &&
 			session->clean_bytes > (uint64) orm_identity_map_memory * 1024))
 		object_free(dlist_container(Object, lru_node,
 									dlist_head_node(&session->clean)));
+}
+
+void
+session_hold(Session *session)
+{
+	if (session->hold_nest_level == 0)
+		session->hold_nest_level = GetCurrentTransactionNestLevel();
+}
+
+void
+session_release(Session *session)
+{
+	session->hold_nest_level = 0;
+	session_evict(session);
 }
 
 void

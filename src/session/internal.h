@@ -139,6 +139,7 @@ struct Session
 	bool		flushing;
 	bool		writing;		/* a flush holds on to objects */
 	int			flush_nest_level;	/* of the flush that runs */
+	int			hold_nest_level;	/* where it was held, or 0 */
 };
 
 /* GUCs, in session.c */
@@ -260,6 +261,19 @@ extern bool version_is_pending_work(const ObjectVersion *version);
 /* Forgets clean objects until the limits of the identity map are kept. */
 extern void session_evict(Session *session);
 
+/*
+ * Nothing is forgotten meanwhile, so that what was read for many objects at
+ * once is there when each of them is looked at.  The end of the
+ * (sub)transaction releases as well.
+ */
+extern void session_hold(Session *session);
+extern void session_release(Session *session);
+
+/* session_take_row, with nextra columns behind what it wants. */
+extern Datum session_take_row_of(Session *session, Model *model,
+								 TupleTableSlot *slot, int nextra,
+								 bool populate_existing);
+
 /* in object.c: the row that the session shows, or NULL if it is not known. */
 extern HeapTuple object_current_row(Object *object);
 
@@ -331,6 +345,19 @@ extern bool session_load_by_key(Session *session, Model *model,
 								const Datum *key, bool populate_existing);
 
 /*
+ * The same for several keys by one statement; found[i] becomes true if there
+ * is a row of keys[i].
+ */
+extern void session_load_by_keys(Session *session, Model *model, int n,
+								 Datum **keys, bool *found);
+
+/*
+ * "ROWS FROM (pg_catalog.unnest($1)) WITH ORDINALITY AS r (n1, n2, ..., o)":
+ * rows of the model that were sent, their columns by number.
+ */
+extern char *numbered_rows_sql(Model *model);
+
+/*
  * Is there a row with that key that the present user can see?  Its version
  * comes back as in ObjectVersion.
  */
@@ -368,7 +395,9 @@ extern void references_drop(ModelObjects *entry);
 typedef enum StatementKind
 {
 	STATEMENT_LOAD,				/* one object by its key */
+	STATEMENT_LOAD_ALL,			/* several objects by their keys */
 	STATEMENT_MEMBERS,			/* what a relationship leads to */
+	STATEMENT_MEMBERS_ALL,		/* the same for several owners */
 	STATEMENT_INSERT,
 	STATEMENT_UPDATE,
 	STATEMENT_UPDATE_KEY,
@@ -472,9 +501,12 @@ extern int64 row_version_number(Model *model, HeapTuple row);
  */
 extern HeapTuple row_of_slot(Model *model, TupleTableSlot *slot, int nextra);
 
-/* The same for what session_select_list names: the row and its xmin. */
+/*
+ * The same for what session_select_list names, the row and its xmin, with
+ * nextra columns behind that.
+ */
 extern HeapTuple row_of_loaded_slot(Model *model, TupleTableSlot *slot,
-									TransactionId *xmin);
+									int nextra, TransactionId *xmin);
 
 extern void row_deform(Model *model, Datum row, Datum *values, bool *nulls);
 

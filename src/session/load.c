@@ -1,14 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * load.c
- *	  Reading one object by its key.
+ *	  Reading objects by their keys.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/memutils.h"
 
 #include "compat.h"
 #include "session/internal.h"
@@ -36,7 +39,7 @@ load_receive(TupleTableSlot *slot, DestReceiver *self)
 	else
 		receiver->number =
 			row_version_number(receiver->model,
-							   row_of_loaded_slot(receiver->model, slot,
+							   row_of_loaded_slot(receiver->model, slot, 0,
 												  &receiver->xmin));
 	receiver->found = true;
 	return true;
@@ -101,4 +104,101 @@ row_exists(Model *model, const Datum *key, TransactionId *xmin, int64 *number)
 	*xmin = receiver.xmin;
 	*number = receiver.number;
 	return receiver.found;
+}
+
+/* ------------------------------------------------------------------------
+ * several at once
+ * ------------------------------------------------------------------------
+ */
+typedef struct KeysReceiver
+{
+	DestReceiver pub;
+	Session    *session;
+	Model	   *model;
+	bool	   *found;
+	MemoryContext row_context;
+} KeysReceiver;
+
+static bool
+keys_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	KeysReceiver *receiver = (KeysReceiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(receiver->row_context);
+
+	(void) session_take_row_of(receiver->session, receiver->model, slot, 1,
+							   false);
+	receiver->found[DatumGetInt64(slot->tts_values[slot->tts_nvalid - 1]) - 1] =
+		true;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(receiver->row_context);
+	return true;
+}
+
+char *
+numbered_rows_sql(Model *model)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "ROWS FROM (pg_catalog.unnest($1)) WITH ORDINALITY AS r (");
+	for (int i = 0; i < model->tupdesc->natts; i++)
+	{
+		if (!TupleDescAttr(model->tupdesc, i)->attisdropped)
+			appendStringInfo(&sql, "n%d, ", i + 1);
+	}
+	appendStringInfoString(&sql, "o)");
+	return sql.data;
+}
+
+static char *
+load_all_sql(const StatementSubject *subject)
+{
+	Model	   *model = subject->model;
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "/* pg_orm load %s */ SELECT %s, r.o FROM %s AS t, %s WHERE ",
+					 class_comment(model), session_select_list(model, "t"),
+					 model->relation_name, numbered_rows_sql(model));
+	for (int i = 0; i < model->nkeys; i++)
+		appendStringInfo(&sql, "%st.%s %s r.n%d", i > 0 ? " AND " : "",
+						 column_sql(model, model->keys[i].attnum),
+						 operator_sql(model->keys[i].eq_operator),
+						 model->keys[i].attnum);
+	return sql.data;
+}
+
+void
+session_load_by_keys(Session *session, Model *model, int n, Datum **keys,
+					 bool *found)
+{
+	StatementSubject subject = {.kind = STATEMENT_LOAD_ALL,.model = model};
+	KeysReceiver receiver = {
+		.session = session,
+		.model = model,
+		.found = found
+	};
+	Datum	   *rows;
+	Datum		value;
+
+	if (n == 1)
+	{
+		found[0] = session_load_by_key(session, model, keys[0], false);
+		return;
+	}
+	SPI_connect();
+	receiver.pub = *None_Receiver;
+	receiver.pub.receiveSlot = keys_receive;
+	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext,
+												 "pg_orm loaded row",
+												 ALLOCSET_SMALL_SIZES);
+	rows = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+		rows[i] = row_of_key(model, keys[i]);
+	value = PointerGetDatum(construct_array(rows, n, model->rowtype, -1,
+											false, TYPALIGN_DOUBLE));
+	own_statement_execute(statement_plan(&subject, 1, &model->array_type,
+										 load_all_sql), &value, NULL,
+						  &receiver.pub);
+	SPI_finish();
 }

@@ -175,8 +175,15 @@ Datum
 session_take_row(Session *session, Model *model, TupleTableSlot *slot,
 				 bool populate_existing)
 {
+	return session_take_row_of(session, model, slot, 0, populate_existing);
+}
+
+Datum
+session_take_row_of(Session *session, Model *model, TupleTableSlot *slot,
+					int nextra, bool populate_existing)
+{
 	TransactionId xmin;
-	HeapTuple	row = row_of_loaded_slot(model, slot, &xmin);
+	HeapTuple	row = row_of_loaded_slot(model, slot, nextra, &xmin);
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 	Object	   *object;
 

@@ -294,13 +294,14 @@ row_version_number(Model *model, HeapTuple row)
 }
 
 HeapTuple
-row_of_loaded_slot(Model *model, TupleTableSlot *slot, TransactionId *xmin)
+row_of_loaded_slot(Model *model, TupleTableSlot *slot, int nextra,
+				   TransactionId *xmin)
 {
 	bool		with_xmin = model_has_xmin(model);
 
 	slot_getallattrs(slot);
 	*xmin = with_xmin ?
-		DatumGetTransactionId(slot->tts_values[slot->tts_nvalid - 1]) :
+		DatumGetTransactionId(slot->tts_values[slot->tts_nvalid - 1 - nextra]) :
 		InvalidTransactionId;
-	return row_of_slot(model, slot, with_xmin ? 1 : 0);
+	return row_of_slot(model, slot, nextra + (with_xmin ? 1 : 0));
 }

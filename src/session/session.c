@@ -27,6 +27,7 @@
 #include "utils/rls.h"
 
 #include "compat.h"
+#include "session/flush.h"
 #include "session/internal.h"
 #include "session/transaction.h"
 
@@ -444,6 +445,7 @@ session_transaction_end(Session *session, void *arg)
 		identity_map_keep(session);
 	else
 		identity_map_reset(session);
+	session->hold_nest_level = 0;
 	session->flushing = session->writing = false;
 	if (session->nobjects == 0 &&
 		strcmp(session->name, orm_session_setting) != 0)
@@ -488,6 +490,7 @@ sessions_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
 		case XACT_EVENT_ABORT:
+			flush_progress_reset();
 			sessions_transaction_end(event);
 			break;
 		default:
@@ -501,6 +504,8 @@ session_flush_stopped(Session *session, void *arg)
 	/* a flush runs within one subtransaction: its end is the flush's */
 	if (session->flush_nest_level >= GetCurrentTransactionNestLevel())
 		session->flushing = session->writing = false;
+	if (session->hold_nest_level >= GetCurrentTransactionNestLevel())
+		session->hold_nest_level = 0;
 }
 
 static void
@@ -508,7 +513,10 @@ sessions_subxact_callback(SubXactEvent event, SubTransactionId my_subid,
 						  SubTransactionId parent_subid, void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		flush_progress_reset();
 		sessions_each(session_flush_stopped, NULL);
+	}
 	identity_map_subxact(event, my_subid, parent_subid);
 	transaction_subxact_event(event, my_subid, parent_subid);
 }
