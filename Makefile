@@ -81,6 +81,7 @@ PARTS = \
 	document/key_table \
 	document/level \
 	document/level_sql \
+	document/rows \
 	document/reader \
 	document/reading \
 	document/lock \
@@ -121,6 +122,7 @@ REGRESS_TESTS = \
 	explain \
 	selection \
 	documents \
+	large_documents \
 	orm_views \
 	saving \
 	engines \

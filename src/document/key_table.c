@@ -4,7 +4,8 @@
  *	  Distinct key values, numbered from 0 in the order of their coming.
  *
  * A hash table with the types' own hash and equality functions; a key of one
- * integer, which most are, is hashed and compared without a call.
+ * integer, which most are, is hashed and compared without a call, and looked
+ * up in an array where the keys are close to each other.
  *
  * Memory: the table and its functions live as long as the context given at
  * its creation; the keys until the next reset.
@@ -35,6 +36,10 @@ typedef struct KeyColumn
 	FmgrInfo	hash;			/* fn_oid is invalid if the type has none */
 } KeyColumn;
 
+/* An array of numbers is made for as many keys, with as many gaps. */
+#define DENSE_MIN_KEYS 64
+#define DENSE_MAX_RATIO 4
+
 struct KeyTable
 {
 	int			ncolumns;
@@ -47,6 +52,10 @@ struct KeyTable
 	int			nkeys;
 	int			allocated;
 	const Datum *probe;			/* what is looked for */
+	int		   *dense;			/* numbers by integer - min, or NULL */
+	bool		is_looked_up;	/* no key has come since dense was made, or not */
+	int64		min;
+	int64		max;
 };
 
 /* The number stands for the key; PROBE for the one looked for. */
@@ -165,6 +174,8 @@ key_table_reset(KeyTable *table)
 	table->allocated = 0;
 	table->values = NULL;
 	table->hash = NULL;
+	table->dense = NULL;
+	table->is_looked_up = false;
 }
 
 static int
@@ -198,12 +209,58 @@ key_table_add(KeyTable *table, const Datum *values)
 
 	if (table->hash == NULL)
 		table->hash = keys_create(table->keys_context, 16, table);
+	table->is_looked_up = false;
 	table->probe = values;
 	slot = keys_insert_hash(table->hash, PROBE, key_hash(table, values),
 							&found);
 	if (!found)
 		slot->number = key_append(table, values);
 	return slot->number;
+}
+
+static int64
+integer_key(KeyTable *table, Datum value)
+{
+	switch (table->columns[0].typid)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		default:
+			return DatumGetInt64(value);
+	}
+}
+
+/* Makes the array of numbers, if it would not be large for what is in it. */
+static void
+make_dense(KeyTable *table)
+{
+	uint64		range;
+
+	table->is_looked_up = true;
+	if (table->dense != NULL)
+		pfree(table->dense);
+	table->dense = NULL;
+	if (!table->is_integer || table->nkeys < DENSE_MIN_KEYS)
+		return;
+	table->min = PG_INT64_MAX;
+	table->max = PG_INT64_MIN;
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		int64		key = integer_key(table, table->values[i]);
+
+		table->min = Min(table->min, key);
+		table->max = Max(table->max, key);
+	}
+	range = (uint64) table->max - (uint64) table->min;
+	if (range >= (uint64) table->nkeys * DENSE_MAX_RATIO)
+		return;
+	table->dense = MemoryContextAllocHuge(table->keys_context,
+										  (range + 1) * sizeof(int));
+	memset(table->dense, -1, (range + 1) * sizeof(int));
+	for (int i = 0; i < table->nkeys; i++)
+		table->dense[integer_key(table, table->values[i]) - table->min] = i;
 }
 
 int
@@ -213,6 +270,15 @@ key_table_find(KeyTable *table, const Datum *values)
 
 	if (table->hash == NULL)
 		return -1;
+	if (unlikely(!table->is_looked_up))
+		make_dense(table);
+	if (table->dense != NULL)
+	{
+		int64		key = integer_key(table, values[0]);
+
+		return key < table->min || key > table->max ? -1 :
+			table->dense[key - table->min];
+	}
 	table->probe = values;
 	slot = keys_lookup_hash(table->hash, PROBE, key_hash(table, values));
 	return slot == NULL ? -1 : slot->number;

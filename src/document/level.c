@@ -275,6 +275,29 @@ has_etag_field(Selection *selection)
 	return false;
 }
 
+/*
+ * Nothing but a key of one integer orders the rows of most collections: that
+ * is done as they are put to their parents, and costs no sort of all of them.
+ */
+static void
+level_order_by_key(Level *level)
+{
+	Model	   *model = level->model;
+	LevelColumn column = {.attnum = model->keys[0].attnum};
+
+	column.typid = getBaseType(TupleDescAttr(model->tupdesc,
+											 column.attnum - 1)->atttypid);
+	if (level->field->order_by == NULL &&
+		level->field->relationship->order_by == NULL &&
+		level->field->limit < 0 && level->field->offset <= 0 &&
+		model->nkeys == 1 &&
+		(model->relkind == RELKIND_RELATION ||
+		 model->relkind == RELKIND_PARTITIONED_TABLE) &&
+		(column.typid == INT2OID || column.typid == INT4OID ||
+		 column.typid == INT8OID))
+		level->order_column = level_column(level, &column);
+}
+
 Level *
 level_create(Reader *reader, Selection *selection, SelectionField *field,
 			 Level *parent, bool digest)
@@ -291,6 +314,8 @@ level_create(Reader *reader, Selection *selection, SelectionField *field,
 	level->to_one = field != NULL &&
 		(field->relationship->direction == RELATIONSHIP_MANY_TO_ONE ||
 		 !field->relationship->uselist);
+	level->unnest = field != NULL && field->unnest;
+	level->order_column = -1;
 	level->digest = digest || has_etag_field(selection);
 	level->stable_checks = true;
 	level->steps = palloc0(n * sizeof(LevelStep));
@@ -316,6 +341,8 @@ level_create(Reader *reader, Selection *selection, SelectionField *field,
 		else
 			level_add_value(level, f, checked);
 	}
+	if (!level->to_one && field != NULL)
+		level_order_by_key(level);
 	level->lengths = palloc((level->nholes + 1) * sizeof(int));
 	return level;
 }

@@ -81,11 +81,13 @@ typedef struct LevelJoin
 	int			parent_column;	/* output of the parent's statement */
 } LevelJoin;
 
-typedef struct LevelMatch
-{
-	int			key;
-	char	   *row;
-} LevelMatch;
+/* A rendered row: its address, or with ROW_SPILLED its place in the file. */
+typedef uint64 RowRef;
+
+#define ROW_SPILLED (UINT64CONST(1) << 63)
+#define ROW_IS_SPILLED(ref) (((ref) & ROW_SPILLED) != 0)
+
+typedef struct RowFile RowFile;
 
 typedef struct Level
 {
@@ -94,6 +96,8 @@ typedef struct Level
 	SelectionField *field;		/* NULL for the root */
 	Model	   *model;
 	bool		to_one;
+	bool		unnest;			/* its text is part of the parent's */
+	int			order_column;	/* output that its rows are ordered by, or -1 */
 	bool		digest;			/* an etag is made of its rows */
 	int			number;			/* among the parent's children */
 
@@ -117,11 +121,17 @@ typedef struct Level
 
 	/* of the present run */
 	KeyTable   *keys;			/* that the parent's rows have */
-	char	  **rows;			/* of the root, or ordered by key */
+	RowRef	   *rows;			/* ordered by key, once all have come */
 	int		   *starts;			/* where in rows a key's begin; nkeys + 1 */
-	LevelMatch *matches;		/* rows as they came */
+	int		   *match_keys;		/* of the rows as they came: the key, */
+	RowRef	   *match_rows;		/* the row, */
+	int64	   *match_orders;	/* and the value of order_column */
+	bool		out_of_order;	/* they did not come in that order */
 	Size		nmatches;
 	Size		allocated;
+	Size		nmemory;		/* of them, those not in the file */
+	char	   *row_buffer;		/* the row that was read back last */
+	Size		row_buffer_size;
 } Level;
 
 #define LEVEL_DIGEST_LENGTH 16
@@ -144,6 +154,10 @@ struct Reader
 	char	   *chunk;			/* of data, where rows are put */
 	Size		chunk_left;
 	Size		chunk_size;
+	struct RowChunk *chunks;	/* all of them */
+	Size		chunks_size;
+	Size		limit;			/* of chunks_size */
+	RowFile    *file;			/* of the rows beyond that, or NULL */
 	StringInfoData buffer;		/* for rendering */
 	uint64		generation;		/* of the metadata it was made with */
 };
@@ -154,6 +168,29 @@ struct Reader
  */
 extern Level *level_create(Reader *reader, Selection *selection,
 						   SelectionField *field, Level *parent, bool digest);
+
+/* ------------------------------------------------------------------------
+ * in rows.c
+ * ------------------------------------------------------------------------
+ */
+
+/* Around a run. */
+extern void rows_begin(Reader *reader);
+extern void rows_end(Reader *reader);
+
+/* Makes room for a row of that size; may write all others to the file. */
+extern char *row_chunk_create(Reader *reader, Size size);
+
+/* A row of the file, until the next one of the level is read back. */
+extern char *row_read_back(Level *level, RowRef ref);
+
+static inline char *
+row_fetch(Level *level, RowRef ref)
+{
+	if (unlikely(ROW_IS_SPILLED(ref)))
+		return row_read_back(level, ref);
+	return (char *) (uintptr_t) ref;
+}
 
 /* ------------------------------------------------------------------------
  * in level_sql.c

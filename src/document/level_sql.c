@@ -425,7 +425,7 @@ compose_children(Composition *composition, Level *level, LevelSource source)
 	append_join_columns(composition, level, false);
 	append_columns(composition, level, false);
 	append_children(composition, level, source);
-	if (!level->to_one)
+	if (!level->to_one && level->order_column < 0)
 	{
 		appendStringInfoString(&composition->text, " ORDER BY ");
 		append_order(composition, level, level_order(level));

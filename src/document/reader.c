@@ -10,8 +10,8 @@
  * of their keys by a counting sort, and in the end the documents are written
  * out from the root down.
  *
- * Memory: a run holds the rendered rows of all levels until it ends.  Locks
- * are those of the statements.
+ * Memory: a run holds the rendered rows of all levels until it ends, in memory
+ * or in a file (rows.c).  Locks are those of the statements.
  *
  *-------------------------------------------------------------------------
  */
@@ -20,6 +20,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -39,9 +40,6 @@ typedef struct LevelReceiver
 	Level	   *level;
 } LevelReceiver;
 
-#define CHUNK_MIN ((Size) 8 * 1024)
-#define CHUNK_MAX ((Size) 8 * 1024 * 1024)
-
 /* With fewer keys than this a level is always read by its keys. */
 #define ALL_MIN_KEYS 1000
 
@@ -49,39 +47,42 @@ typedef struct LevelReceiver
  * memory
  * ------------------------------------------------------------------------
  */
-static char *
-chunk_alloc(Reader *reader, Size size)
+static inline char *
+row_alloc(Reader *reader, Size size)
 {
 	char	   *result;
 
 	size = MAXALIGN(size);
 	if (size > reader->chunk_left)
-	{
-		reader->chunk_size = Min(reader->chunk_size * 2, CHUNK_MAX);
-		reader->chunk_left = Max(reader->chunk_size, size);
-		reader->chunk = MemoryContextAllocHuge(reader->data,
-											   reader->chunk_left);
-	}
+		(void) row_chunk_create(reader, size);
 	result = reader->chunk;
 	reader->chunk += size;
 	reader->chunk_left -= size;
 	return result;
 }
 
-/* The level's array of rows as they come, with room for one more. */
+static void *
+enlarge_array(Level *level, void *array, Size element)
+{
+	return array == NULL ?
+		MemoryContextAllocHuge(level->reader->data,
+							   level->allocated * element) :
+		repalloc_huge(array, level->allocated * element);
+}
+
+/* The level's arrays of rows as they come, with room for one more. */
 static void
 matches_enlarge(Level *level)
 {
-	Size		size;
-
 	if (level->nmatches < level->allocated)
 		return;
 	level->allocated = Max(64, level->allocated * 2);
-	size = level->allocated * sizeof(LevelMatch);
-	if (level->matches == NULL)
-		level->matches = MemoryContextAllocHuge(level->reader->data, size);
-	else
-		level->matches = repalloc_huge(level->matches, size);
+	level->match_keys = enlarge_array(level, level->match_keys, sizeof(int));
+	level->match_rows = enlarge_array(level, level->match_rows,
+									  sizeof(RowRef));
+	if (level->order_column >= 0)
+		level->match_orders = enlarge_array(level, level->match_orders,
+											sizeof(int64));
 }
 
 static void
@@ -89,9 +90,15 @@ level_reset(Level *level)
 {
 	level->rows = NULL;
 	level->starts = NULL;
-	level->matches = NULL;
+	level->match_keys = NULL;
+	level->match_rows = NULL;
+	level->match_orders = NULL;
+	level->out_of_order = false;
 	level->nmatches = 0;
 	level->allocated = 0;
+	level->nmemory = 0;
+	level->row_buffer = NULL;
+	level->row_buffer_size = 0;
 	if (level->keys != NULL)
 		key_table_reset(level->keys);
 	for (int i = 0; i < level->nchildren; i++)
@@ -104,9 +111,15 @@ reader_reset(Reader *reader)
 	level_reset(reader->root);
 	MemoryContextReset(reader->data);
 	MemoryContextReset(reader->scratch);
-	reader->chunk = NULL;
-	reader->chunk_left = 0;
-	reader->chunk_size = CHUNK_MIN / 2;
+	rows_begin(reader);
+}
+
+/* The end of a run without an error. */
+static void
+reader_end(Reader *reader)
+{
+	rows_end(reader);
+	reader_reset(reader);
 }
 
 /* ------------------------------------------------------------------------
@@ -120,21 +133,25 @@ render_text(Level *level, const Datum *values, const bool *nulls,
 	int			begin = buffer->len;
 	int			hole = 0;
 
+	if (!level->unnest)
+		render_char(buffer, '{');
 	for (int i = 0; i < level->nsteps; i++)
 	{
 		LevelStep  *step = &level->steps[i];
 
-		appendBinaryStringInfo(buffer, step->prefix, step->prefix_length);
+		render_bytes(buffer, step->prefix, step->prefix_length);
 		if (step->kind != STEP_VALUE)
 		{
 			lengths[hole++] = buffer->len - begin;
 			begin = buffer->len;
 		}
 		else if (nulls[step->column])
-			appendBinaryStringInfo(buffer, "null", 4);
+			render_bytes(buffer, "null", 4);
 		else
 			render_value(step->renderer, values[step->column], buffer);
 	}
+	if (!level->unnest)
+		render_char(buffer, '}');
 	lengths[hole] = buffer->len - begin;
 }
 
@@ -211,6 +228,42 @@ child_key(Level *child, const Datum *values, const bool *nulls)
 	return key_table_add(child->keys, key);
 }
 
+static int64
+order_value(Oid typid, Datum value)
+{
+	switch (typid)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		default:
+			return DatumGetInt64(value);
+	}
+}
+
+/* Notes a row that has been rendered. */
+static void
+note_row(Level *level, int key, char *row, const Datum *values)
+{
+	Size		n = level->nmatches;
+
+	matches_enlarge(level);
+	level->match_keys[n] = key;
+	level->match_rows[n] = (RowRef) (uintptr_t) row;
+	if (level->order_column >= 0)
+	{
+		int64		order = order_value(level->columns[level->order_column].typid,
+										values[level->order_column]);
+
+		level->match_orders[n] = order;
+		if (n > 0 && order < level->match_orders[n - 1])
+			level->out_of_order = true;
+	}
+	level->nmatches++;
+	level->nmemory++;
+}
+
 static void
 take_row(Level *level, int key, const Datum *values, const bool *nulls)
 {
@@ -221,8 +274,8 @@ take_row(Level *level, int key, const Datum *values, const bool *nulls)
 
 	resetStringInfo(buffer);
 	render_text(level, values, nulls, buffer, level->lengths);
-	row = chunk_alloc(reader, LEVEL_ROW_TEXT(level, (char *) 0) - (char *) 0 +
-					  buffer->len);
+	row = row_alloc(reader, LEVEL_ROW_TEXT(level, (char *) 0) - (char *) 0 +
+					buffer->len);
 	for (int i = 0; i < level->nchildren; i++)
 		LEVEL_ROW_KEYS(level, row)[i] = child_key(level->children[i], values,
 												  nulls);
@@ -232,9 +285,7 @@ take_row(Level *level, int key, const Datum *values, const bool *nulls)
 	if (level->digest)
 		render_digest(level, values, nulls, LEVEL_ROW_DIGEST(level, row));
 
-	matches_enlarge(level);
-	level->matches[level->nmatches].key = key;
-	level->matches[level->nmatches++].row = row;
+	note_row(level, key, row, values);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(reader->scratch);
 }
@@ -328,6 +379,66 @@ level_wants_all(Level *level)
 	return rows >= 0 && nkeys >= rows / 4;
 }
 
+/* A row with the primary key that a collection is ordered by. */
+typedef struct OrderedRow
+{
+	int64		order;
+	RowRef		row;
+} OrderedRow;
+
+static int
+ordered_row_compare(const void *a, const void *b)
+{
+	int64		x = ((const OrderedRow *) a)->order;
+	int64		y = ((const OrderedRow *) b)->order;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+order_few_rows(OrderedRow *rows, int n)
+{
+	for (int i = 1; i < n; i++)
+	{
+		OrderedRow	row = rows[i];
+		int			j;
+
+		for (j = i; j > 0 && rows[j - 1].order > row.order; j--)
+			rows[j] = rows[j - 1];
+		rows[j] = row;
+	}
+}
+
+/* The rows of each key, whose begins are in next, by their own keys. */
+static void
+place_rows_ordered(Level *level, int nkeys, int *next)
+{
+	OrderedRow *rows = MemoryContextAllocHuge(level->reader->data,
+											  level->nmatches *
+											  sizeof(OrderedRow));
+
+	for (Size i = 0; i < level->nmatches; i++)
+	{
+		OrderedRow *row = &rows[next[level->match_keys[i]]++];
+
+		row->row = level->match_rows[i];
+		row->order = level->match_orders[i];
+	}
+	for (int key = 0; key < nkeys; key++)
+	{
+		OrderedRow *first = &rows[level->starts[key]];
+		int			n = level->starts[key + 1] - level->starts[key];
+
+		if (n <= 16)
+			order_few_rows(first, n);
+		else
+			qsort(first, n, sizeof(OrderedRow), ordered_row_compare);
+	}
+	for (Size i = 0; i < level->nmatches; i++)
+		level->rows[i] = rows[i].row;
+	pfree(rows);
+}
+
 /* Puts the rows into the order of their keys, those of a key as they came. */
 static void
 level_sort(Level *level)
@@ -342,7 +453,7 @@ level_sort(Level *level)
 											   MCXT_ALLOC_ZERO);
 	level->rows = MemoryContextAllocHuge(reader->data,
 										 (level->nmatches + 1) *
-										 sizeof(char *));
+										 sizeof(RowRef));
 	if (level->nmatches > PG_INT32_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
@@ -350,13 +461,23 @@ level_sort(Level *level)
 	/* starts[k + 1] counts, then says where key k goes on, then where it ends */
 	next = level->starts + 1;
 	for (Size i = 0; i < level->nmatches; i++)
-		level->starts[level->matches[i].key + 2]++;
+		level->starts[level->match_keys[i] + 2]++;
 	for (int key = 0; key < nkeys; key++)
 		level->starts[key + 1] += level->starts[key];
-	for (Size i = 0; i < level->nmatches; i++)
-		level->rows[next[level->matches[i].key]++] = level->matches[i].row;
-	pfree(level->matches);
-	level->matches = NULL;
+	if (level->out_of_order)
+		place_rows_ordered(level, nkeys, next);
+	else
+	{
+		for (Size i = 0; i < level->nmatches; i++)
+			level->rows[next[level->match_keys[i]]++] = level->match_rows[i];
+	}
+	pfree(level->match_keys);
+	pfree(level->match_rows);
+	level->match_keys = NULL;
+	level->match_rows = NULL;
+	if (level->match_orders != NULL)
+		pfree(level->match_orders);
+	level->match_orders = NULL;
 }
 
 static void
@@ -456,7 +577,7 @@ row_digest(Level *level, char *row, char *digest)
 		{
 			char		child_digest[LEVEL_DIGEST_LENGTH];
 
-			row_digest(child, child->rows[j], child_digest);
+			row_digest(child, row_fetch(child, child->rows[j]), child_digest);
 			appendBinaryStringInfo(&buffer, child_digest, LEVEL_DIGEST_LENGTH);
 		}
 		qsort(buffer.data + at, end - begin, LEVEL_DIGEST_LENGTH,
@@ -485,14 +606,26 @@ row_etag(Level *level, char *row, char *etag)
  * writing out
  * ------------------------------------------------------------------------
  */
-static void write_fields(Level *level, char *row, StringInfo json);
+static void write_row(Level *level, char *row, StringInfo json);
 
+/* The rows of a level that has nothing below it are text as they are. */
 static void
-write_object(Level *level, char *row, StringInfo json)
+write_array(Level *level, int begin, int end, StringInfo json)
 {
-	appendStringInfoCharMacro(json, '{');
-	write_fields(level, row, json);
-	appendStringInfoCharMacro(json, '}');
+	render_char(json, '[');
+	for (int i = begin; i < end; i++)
+	{
+		char	   *row = row_fetch(level, level->rows[i]);
+
+		if (i > begin)
+			render_char(json, ',');
+		if (level->nholes == 0)
+			render_bytes(json, LEVEL_ROW_TEXT(level, row),
+						 LEVEL_ROW_LENGTHS(level, row)[0]);
+		else
+			write_row(level, row, json);
+	}
+	render_char(json, ']');
 }
 
 static void
@@ -503,25 +636,12 @@ write_child(Level *level, char *row, LevelStep *step, StringInfo json)
 				end;
 
 	child_range(child, row, level, &begin, &end);
-	if (step->unnest && begin < end)
-		write_fields(child, child->rows[begin], json);
-	else if (step->unnest)
-		appendStringInfoString(json, step->null_text);
-	else if (child->to_one && begin < end)
-		write_object(child, child->rows[begin], json);
-	else if (child->to_one)
-		appendStringInfoString(json, "null");
+	if (!child->to_one)
+		write_array(child, begin, end, json);
+	else if (begin < end)
+		write_row(child, row_fetch(child, child->rows[begin]), json);
 	else
-	{
-		appendStringInfoCharMacro(json, '[');
-		for (int i = begin; i < end; i++)
-		{
-			if (i > begin)
-				appendStringInfoCharMacro(json, ',');
-			write_object(child, child->rows[i], json);
-		}
-		appendStringInfoCharMacro(json, ']');
-	}
+		appendStringInfoString(json, step->unnest ? step->null_text : "null");
 }
 
 static void
@@ -534,7 +654,7 @@ write_etag(Level *level, char *row, StringInfo json)
 }
 
 static void
-write_fields(Level *level, char *row, StringInfo json)
+write_row(Level *level, char *row, StringInfo json)
 {
 	const char *text = LEVEL_ROW_TEXT(level, row);
 	const int  *lengths = LEVEL_ROW_LENGTHS(level, row);
@@ -549,7 +669,7 @@ write_fields(Level *level, char *row, StringInfo json)
 
 			if (step->kind == STEP_VALUE)
 				continue;
-			appendBinaryStringInfo(json, text, lengths[hole]);
+			render_bytes(json, text, lengths[hole]);
 			text += lengths[hole++];
 			if (step->kind == STEP_CHILD)
 				write_child(level, row, step, json);
@@ -557,18 +677,21 @@ write_fields(Level *level, char *row, StringInfo json)
 				write_etag(level, row, json);
 		}
 	}
-	appendBinaryStringInfo(json, text, lengths[hole]);
+	render_bytes(json, text, lengths[hole]);
 }
 
 static void
-write_document(Reader *reader, char *row, StringInfo json, DocumentSink sink,
+write_document(Reader *reader, RowRef ref, StringInfo json, DocumentSink sink,
 			   void *arg)
 {
+	char	   *row = row_fetch(reader->root, ref);
 	char		etag[ETAG_LENGTH];
 
 	CHECK_FOR_INTERRUPTS();
 	resetStringInfo(json);
-	write_object(reader->root, row, json);
+	write_row(reader->root, row, json);
+	render_char(json, '\0');
+	json->len--;
 	if (reader->request.etag)
 		row_etag(reader->root, row, etag);
 	sink(arg, json, reader->request.etag ? etag : NULL);
@@ -582,7 +705,7 @@ write_documents(Reader *reader, DocumentSink sink, void *arg)
 
 	initStringInfo(&json);
 	for (Size i = 0; i < root->nmatches; i++)
-		write_document(reader, root->matches[i].row, &json, sink, arg);
+		write_document(reader, root->match_rows[i], &json, sink, arg);
 	pfree(json.data);
 }
 
@@ -642,7 +765,7 @@ reader_run(Reader *reader, DocumentSink sink, void *arg)
 	level_read(reader->root, SOURCE_CRITERIA);
 	level_read_children(reader->root);
 	write_documents(reader, sink, arg);
-	reader_reset(reader);
+	reader_end(reader);
 }
 
 bool
@@ -661,7 +784,7 @@ reader_run_key(Reader *reader, const Datum *key, DocumentSink sink, void *arg)
 	found = root->nmatches > 0;
 	level_read_children(root);
 	write_documents(reader, sink, arg);
-	reader_reset(reader);
+	reader_end(reader);
 	return found;
 }
 
@@ -705,7 +828,7 @@ reader_run_keys(Reader *reader, int n, Datum **keys, DocumentSink sink,
 						   sink, arg);
 		pfree(json.data);
 	}
-	reader_reset(reader);
+	reader_end(reader);
 	pfree(numbers);
 	return missing;
 }
@@ -797,5 +920,5 @@ reader_run_row(Reader *reader, HeapTupleHeader row, DocumentSink sink,
 	}
 	level_read_children(root);
 	write_documents(reader, sink, arg);
-	reader_reset(reader);
+	reader_end(reader);
 }

@@ -150,6 +150,10 @@ renderer_init(Renderer *renderer, Oid typid, MemoryContext context)
  * ------------------------------------------------------------------------
  */
 
+/* Bytes that a byte of text takes at most, and bytes taken at a time. */
+#define ESCAPE_MAX 6
+#define STRING_SLICE 1024
+
 /* Has any of the eight bytes to be escaped? */
 static inline bool
 needs_escape(uint64 bytes)
@@ -164,48 +168,53 @@ needs_escape(uint64 bytes)
 			((backslashes - ones) & ~backslashes)) & highs;
 }
 
-static void
-append_escaped_char(StringInfo buffer, char c)
+static char *
+put_escaped_char(char *to, char c)
 {
+	static const char hex[] = "0123456789abcdef";
+	char		escape = 0;
+
 	switch (c)
 	{
 		case '\b':
-			appendStringInfoString(buffer, "\\b");
+			escape = 'b';
 			break;
 		case '\f':
-			appendStringInfoString(buffer, "\\f");
+			escape = 'f';
 			break;
 		case '\n':
-			appendStringInfoString(buffer, "\\n");
+			escape = 'n';
 			break;
 		case '\r':
-			appendStringInfoString(buffer, "\\r");
+			escape = 'r';
 			break;
 		case '\t':
-			appendStringInfoString(buffer, "\\t");
+			escape = 't';
 			break;
 		case '"':
-			appendStringInfoString(buffer, "\\\"");
-			break;
 		case '\\':
-			appendStringInfoString(buffer, "\\\\");
+			escape = c;
 			break;
 		default:
 			if ((unsigned char) c < ' ')
-				appendStringInfo(buffer, "\\u%04x", (int) c);
-			else
-				appendStringInfoCharMacro(buffer, c);
-			break;
+			{
+				memcpy(to, "\\u00", 4);
+				to[4] = hex[(c >> 4) & 0xF];
+				to[5] = hex[c & 0xF];
+				return to + 6;
+			}
+			*to = c;
+			return to + 1;
 	}
+	to[0] = '\\';
+	to[1] = escape;
+	return to + 2;
 }
 
-void
-render_string(StringInfo buffer, const char *text, int length)
+/* There is room for all of it, escaped. */
+static char *
+put_escaped(char *to, const char *text, const char *end)
 {
-	const char *end = text + length;
-
-	enlargeStringInfo(buffer, length + 2);
-	buffer->data[buffer->len++] = '"';
 	while (text < end)
 	{
 		uint64		bytes;
@@ -215,17 +224,36 @@ render_string(StringInfo buffer, const char *text, int length)
 			memcpy(&bytes, text, sizeof(uint64));
 			if (!needs_escape(bytes))
 			{
-				enlargeStringInfo(buffer, sizeof(uint64));
-				memcpy(buffer->data + buffer->len, text, sizeof(uint64));
-				buffer->len += sizeof(uint64);
+				memcpy(to, text, sizeof(uint64));
+				to += sizeof(uint64);
 				text += sizeof(uint64);
 				continue;
 			}
 		}
 		for (int i = Min(end - text, sizeof(uint64)); i > 0; i--)
-			append_escaped_char(buffer, *text++);
+			to = put_escaped_char(to, *text++);
 	}
-	appendStringInfoCharMacro(buffer, '"');
+	return to;
+}
+
+void
+render_string(StringInfo buffer, const char *text, int length)
+{
+	const char *end = text + length;
+
+	render_char(buffer, '"');
+	while (text < end)
+	{
+		int			slice = Min(end - text, STRING_SLICE);
+
+		if (buffer->len + slice * ESCAPE_MAX >= buffer->maxlen)
+			enlargeStringInfo(buffer, slice * ESCAPE_MAX);
+		buffer->len = put_escaped(buffer->data + buffer->len, text,
+								  text + slice) - buffer->data;
+		text += slice;
+	}
+	render_char(buffer, '"');
+	buffer->data[buffer->len] = '\0';
 }
 
 /* ------------------------------------------------------------------------
@@ -244,7 +272,8 @@ append_text(StringInfo buffer, Datum text)
 static void
 append_integer(StringInfo buffer, int64 value)
 {
-	enlargeStringInfo(buffer, MAXINT8LEN + 1);
+	if (buffer->len + MAXINT8LEN + 1 >= buffer->maxlen)
+		enlargeStringInfo(buffer, MAXINT8LEN + 1);
 	buffer->len += pg_lltoa(value, buffer->data + buffer->len);
 }
 

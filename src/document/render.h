@@ -42,6 +42,22 @@ extern void renderer_init(Renderer *renderer, Oid typid, MemoryContext context);
 /* Appends the value, which is not NULL, as JSON. */
 extern void render_value(Renderer *renderer, Datum value, StringInfo buffer);
 
+/* appendBinaryStringInfo without a call; what is appended has no zero byte. */
+static inline void
+render_bytes(StringInfo buffer, const char *data, int length)
+{
+	if (unlikely(buffer->len + length >= buffer->maxlen))
+		enlargeStringInfo(buffer, length);
+	memcpy(buffer->data + buffer->len, data, length);
+	buffer->len += length;
+}
+
+static inline void
+render_char(StringInfo buffer, char c)
+{
+	render_bytes(buffer, &c, 1);
+}
+
 /* A JSON string; the text need not end with a zero byte. */
 extern void render_string(StringInfo buffer, const char *text, int length);
 
