@@ -273,6 +273,11 @@ node_fill(SaveContext *context, SavedNode *node, Jsonb *doc)
 	ListCell   *cell;
 
 	check_stack_depth();
+	if (!JB_ROOT_IS_OBJECT(doc))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a document of %s must be a JSON object",
+						node->selection->model->class_name)));
 	node->doc = doc;
 	node->parts = document_take_apart(node->selection, doc);
 	node->key = graph_document_key(node->selection->model,

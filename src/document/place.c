@@ -446,8 +446,9 @@ error_is_about(const ErrorData *error, Form_pg_attribute column,
 	char	   *text;
 
 	if (error->datatype_name != NULL)
-		return strcmp(error->datatype_name,
-					  type_name(column->atttypid)) == 0;
+		return strcmp(error->datatype_name, type_name(column->atttypid)) == 0 ||
+			strcmp(error->datatype_name,
+				   type_name(get_base_element_type(column->atttypid))) == 0;
 	if (value->type == jbvString)
 		text = pnstrdup(value->val.string.val, value->val.string.len);
 	else if (value->type == jbvBinary)

@@ -113,6 +113,8 @@ look_up(SaveContext *context, Model *model, List *nodes)
 	if (n == 0)
 		return;
 	found = palloc0(n * sizeof(bool));
+	context->node = wanted[0];	/* it stands for all of them */
+	context->entry = NULL;
 	session_load_by_keys(context->session, model, n, keys, found);
 	for (int i = 0; i < n; i++)
 	{
@@ -147,6 +149,7 @@ read_members(SaveContext *context, Model *model, SelectionField *field,
 	Datum	   *owners = palloc(list_length(nodes) * sizeof(Datum));
 	SavedRelationship **wanted = palloc(list_length(nodes) *
 										sizeof(SavedRelationship *));
+	SavedNode  *first = NULL;
 	List	  **members;
 	ListCell   *node_cell;
 	ListCell   *entry_cell;
@@ -157,11 +160,15 @@ read_members(SaveContext *context, Model *model, SelectionField *field,
 
 		if (owner == NULL || owner->top->state == OBJECT_PENDING)
 			continue;
+		if (n == 0)
+			first = lfirst(node_cell);
 		owners[n] = row_from_tuple(model, object_current_row(owner));
 		wanted[n++] = lfirst(entry_cell);
 	}
 	if (n == 0)
 		return;
+	context->node = first;
+	context->entry = wanted[0];
 	members = collections_load(context->session, model, n, owners,
 							   field->relationship);
 	for (int i = 0; i < n; i++)
@@ -244,7 +251,7 @@ prefetch_level(SaveContext *context, Selection *selection, List *nodes)
 void
 documents_prefetch(SaveContext *context)
 {
+	prefetch_level(context, context->root, context->nodes);
 	context->node = NULL;
 	context->entry = NULL;
-	prefetch_level(context, context->root, context->nodes);
 }

@@ -2,10 +2,12 @@
 
 Usage: documents.py DSN SEED STEPS
 
-A document that orm.find reads is what walking the plain rows gives; a changed
-document that orm.save or an ORM view writes leaves the rows as plain SQL would
-have made them, and reads back as what was written.  Ends with "ok", or with
-the models and the step that led to a difference.
+A document that orm.find reads is what walking the plain rows gives, with much
+memory and with little; changed documents, one or several in a call, that
+orm.save or an ORM view writes leave the rows as plain SQL would have made
+them, and read back as what was written; with a mistake in one of them nothing
+is written, and its place is named.  Ends with "ok", or with the models and the
+step that led to a difference.
 """
 import json
 import random
@@ -275,6 +277,7 @@ class World:
         table = self.rng.choice(self.tables)
         text, make = self.selection(table, 3)
         rows = self.rows()
+        self.sql("SET work_mem = '%s'" % self.rng.choice(["64kB", "4MB"]))
         found = [r[0] for r in self.sql("SELECT * FROM orm.find(%s, %s)",
                                         table.name, text)]
         wanted = [make(rows, r) for r in rows[table.name]]
@@ -292,7 +295,7 @@ class World:
         print("wanted", json.dumps(wanted, sort_keys=True))
         raise SystemExit(1)
 
-    # a document with all columns, and its relationships with all columns
+    # documents with all columns, and their relationships with all columns
     def check_write(self):
         rng = self.rng
         table = rng.choice(self.tables)
@@ -305,42 +308,90 @@ class World:
                 targets.append(table.relations[n].target)
         text = "{ * %s }" % " ".join("%s { * }" % n for n in names)
         rows = self.rows()
-        exists = bool(rows[table.name]) and rng.random() < 0.8
-        if exists:
-            row = rng.choice(rows[table.name])
-            doc = self.sql("SELECT f FROM orm.find(%s, %s, filter_by => %s) f",
-                           table.name, text, json.dumps(
-                               {k: row[k] for k in table.key_names()}))[0][0]
+        many = rng.random() < 0.5
+        stored = list(rows[table.name])
+        rng.shuffle(stored)
+        docs, kept, touched = [], [], set()
+        exists = False
+        for i in range(rng.randint(0, 5) if many else 1):
+            exists = bool(stored) and rng.random() < 0.8
+            if exists:
+                row = stored.pop()
+                doc = self.find(table, text, row)
+            else:
+                row = dict.fromkeys(table.all_columns())
+                row.update(table.new_key())
+                rows[table.name].append(row)
+                doc = {k: row[k] for k in table.key_names()}
+                doc.update((n, None if table.relations[n].kind == "one"
+                            else []) for n in names)
+            docs.append(doc)
+            kept.append((row, exists))
+            touched.add(id(row))
+        for doc, (row, exists) in zip(docs, kept):
+            for c, ty in table.columns:
+                if rng.random() < 0.4:
+                    row[c] = doc[c] = self.value(ty)
+                elif exists and rng.random() < 0.2:
+                    doc.pop(c)
+            # a foreign key is written by its relationship alone
+            for cols, _ in table.foreign:
+                for c in cols:
+                    doc.pop(c, None)
+            for n in names:
+                self.change(rows, table, row, doc, n, touched)
+        before = json.dumps(docs if many else docs[0])
+        if names and docs and rng.random() < 0.2:
+            self.check_refused(table, text, names, docs, many)
+        if many:
+            self.sql("SELECT orm.save(%s, %s, %s)", table.name, before, text)
         else:
-            row = dict.fromkeys(table.all_columns())
-            row.update(table.new_key())
-            rows[table.name].append(row)
-            doc = {k: row[k] for k in table.key_names()}
-            doc.update((n, None if table.relations[n].kind == "one" else [])
-                       for n in names)
-        touched = {id(row)}
-        for c, ty in table.columns:
-            if rng.random() < 0.4:
-                row[c] = doc[c] = self.value(ty)
-            elif exists and rng.random() < 0.2:
-                doc.pop(c)
-        # a foreign key is written by its relationship alone
-        for cols, _ in table.foreign:
-            for c in cols:
-                doc.pop(c, None)
-        for n in names:
-            self.change(rows, table, row, doc, n, touched)
-        before = json.dumps(doc)
-        self.write(table, text, doc, exists)
+            self.write(table, text, docs[0], exists)
         self.compare("rows after writing %s" % before, self.rows(),
                      self.sorted(rows))
-        found = self.sql("SELECT f FROM orm.find(%s, %s, filter_by => %s) f",
-                         table.name, text, json.dumps(
-                             {k: row[k] for k in table.key_names()}))[0][0]
+        found = [self.find(table, text, row) for row, _ in kept]
+        if not many:
+            found = found[0]
         again = self.sql("SELECT orm.save(%s, %s, %s)", table.name,
                          json.dumps(found), text)[0][0]
         self.compare("written back as read", again, found)
         self.compare("rows after that", self.rows(), self.sorted(rows))
+
+    def find(self, table, text, row):
+        return self.sql("SELECT f FROM orm.find(%s, %s, filter_by => %s) f",
+                        table.name, text, json.dumps(
+                            {k: row[k] for k in table.key_names()}))[0][0]
+
+    # one thing is wrong in one of the documents: nothing is written, and the
+    # error says where it is
+    def check_refused(self, table, text, names, docs, many):
+        rng = self.rng
+        i, n = rng.randrange(len(docs)), rng.choice(names)
+        target = table.relations[n].target
+        wrong = json.loads(json.dumps(docs))
+        place = "$[%d].%s" % (i, n) if many else "$.%s" % n
+        if rng.random() < 0.5:
+            bad, code = target.new_key(), "P0002"
+        else:
+            bad, code = dict(target.new_key(), nosuch=1), "42703"
+        if table.relations[n].kind == "one":
+            wrong[i][n] = bad
+        else:
+            members = wrong[i].setdefault(n, [])
+            members.append(bad)
+            place += "[%d]" % (len(members) - 1)
+        before = self.rows()
+        try:
+            self.sql("SELECT orm.save(%s, %s, %s)", table.name,
+                     json.dumps(wrong if many else wrong[0]), text)
+            self.compare("no error for %s" % json.dumps(wrong), None, place)
+        except psycopg2.Error as error:
+            line = "document of %s at %s" % (table.name, place)
+            if line not in (error.diag.context or "").split("\n"):
+                self.compare("place of %s" % json.dumps(wrong),
+                             error.diag.context, line)
+            self.compare("SQLSTATE", error.pgcode, code)
+        self.compare("rows after an error", self.rows(), before)
 
     def sorted(self, rows):
         for t in self.tables:
@@ -374,6 +425,14 @@ class World:
                     return
                 doc[name] = {k: other[k] for k in keys}
                 row.update(zip(relation.local, (other[k] for k in keys)))
+                if id(other) not in touched and rng.random() < 0.4:
+                    touched.add(id(other))
+                    c, ty = rng.choice(target.columns)
+                    other[c] = doc[name][c] = self.value(ty)
+            elif choice < 0.85:
+                doc[name] = self.new_object(target, rows)
+                touched.add(id(rows[target.name][-1]))
+                row.update(zip(relation.local, (doc[name][k] for k in keys)))
             else:
                 doc.pop(name)
             return
@@ -389,18 +448,8 @@ class World:
                 else:
                     self.unlink(rows, relation, row, member)
         if rng.random() < 0.5:
-            new = target.new_key()
-            new.update((c, self.value(ty)) for c, ty in target.columns)
-            docs.append({k: v for k, v in new.items()
-                         if k in keys or v is not None
-                         or rng.random() < 0.5})
-            if len(docs[-1]) == len(keys):
-                docs[-1][target.columns[0][0]] = None
-                new[target.columns[0][0]] = None
-            for cols, _ in target.foreign:
-                new.update(dict.fromkeys(cols))
-            self.add(relation, rows, row, new)
-            rows[target.name].append(new)
+            docs.append(self.new_object(target, rows))
+            self.add(relation, rows, row, rows[target.name][-1])
         if rng.random() < 0.5:
             strangers = [r for r in rows[target.name] if r not in members
                          and r is not row and id(r) not in touched
@@ -431,6 +480,20 @@ class World:
                         d.pop(c, None)
             if here:
                 touched.add(id(here[0]))
+
+    # the document of an object that is not there yet: more than a key
+    def new_object(self, target, rows):
+        new = target.new_key()
+        new.update((c, self.value(ty)) for c, ty in target.columns)
+        doc = {k: v for k, v in new.items() if k in target.key_names()
+               or v is not None or self.rng.random() < 0.5}
+        if len(doc) == len(target.keys):
+            doc[target.columns[0][0]] = None
+            new[target.columns[0][0]] = None
+        for cols, _ in target.foreign:
+            new.update(dict.fromkeys(cols))
+        rows[target.name].append(new)
+        return doc
 
     def add(self, relation, rows, row, member):
         if relation.kind == "many":
