@@ -705,6 +705,31 @@ has_room(Memo *memo)
 	return !memo->full;
 }
 
+/*
+ * Looks in the memo; false if it does not know.  What was filled just now is
+ * looked at without validate(): an invalidation that came meanwhile counts
+ * from the next call on, or there might be no end to filling.
+ */
+static inline bool
+find_integer(Memo *memo, int64 key, HeapTupleHeader *row)
+{
+	IntegerEntry *entry;
+
+	*row = NULL;
+	if (memo->dense != NULL)
+	{
+		uint64		at = (uint64) key - (uint64) memo->dense_first;
+
+		if (at < memo->dense_length)
+			*row = give(memo, memo->dense[at]);
+		return true;
+	}
+	entry = integers_lookup(memo->integers, key);
+	if (entry != NULL)
+		*row = give(memo, entry->row);
+	return entry != NULL || memo->complete;
+}
+
 static HeapTupleHeader
 integer_miss(Memo *memo, Model *model, Snapshot snapshot, int64 key)
 {
@@ -713,8 +738,8 @@ integer_miss(Memo *memo, Model *model, Snapshot snapshot, int64 key)
 	IntegerEntry *entry;
 	bool		found;
 
-	if (maybe_fill(memo, model, snapshot))
-		return memo_row_by_integer(memo, model, snapshot, key);
+	if (maybe_fill(memo, model, snapshot) && find_integer(memo, key, &row))
+		return row;
 	row = read_row(memo, snapshot, &value);
 	if (!has_room(memo))
 		return row;
@@ -726,21 +751,24 @@ integer_miss(Memo *memo, Model *model, Snapshot snapshot, int64 key)
 HeapTupleHeader
 memo_row_by_integer(Memo *memo, Model *model, Snapshot snapshot, int64 key)
 {
-	IntegerEntry *entry;
+	HeapTupleHeader row;
 
 	validate(memo, model, snapshot);
-	if (memo->dense != NULL)
-	{
-		uint64		at = (uint64) key - (uint64) memo->dense_first;
-
-		return at < memo->dense_length ? give(memo, memo->dense[at]) : NULL;
-	}
-	entry = integers_lookup(memo->integers, key);
-	if (entry != NULL)
-		return give(memo, entry->row);
-	if (memo->complete)
-		return NULL;
+	if (find_integer(memo, key, &row))
+		return row;
 	return integer_miss(memo, model, snapshot, key);
+}
+
+/* As find_integer(). */
+static inline bool
+find_generic(Memo *memo, const Datum *values, uint32 hash,
+			 HeapTupleHeader *row)
+{
+	GenericEntry *entry = generics_lookup_hash(memo->generics,
+											   key_of_values(values), hash);
+
+	*row = entry != NULL ? give(memo, row_of_key(entry->key)) : NULL;
+	return entry != NULL || memo->complete;
 }
 
 /* The key of a row is read from the row; another one is copied. */
@@ -752,8 +780,9 @@ generic_miss(Memo *memo, Model *model, Snapshot snapshot,
 	GenericKey	key;
 	bool		found;
 
-	if (maybe_fill(memo, model, snapshot))
-		return memo_row(memo, model, snapshot, values);
+	if (maybe_fill(memo, model, snapshot) &&
+		find_generic(memo, values, hash, &row))
+		return row;
 	row = read_row(memo, snapshot, values);
 	if (!has_room(memo))
 		return row;
@@ -768,8 +797,8 @@ generic_miss(Memo *memo, Model *model, Snapshot snapshot,
 HeapTupleHeader
 memo_row(Memo *memo, Model *model, Snapshot snapshot, const Datum *values)
 {
+	HeapTupleHeader row;
 	uint32		hash;
-	GenericEntry *entry;
 
 	if (model_has_integer_key(model))
 		return memo_row_by_integer(memo, model, snapshot,
@@ -777,10 +806,7 @@ memo_row(Memo *memo, Model *model, Snapshot snapshot, const Datum *values)
 													model->keys[0].typid));
 	validate(memo, model, snapshot);
 	hash = model_key_hash(model, values);
-	entry = generics_lookup_hash(memo->generics, key_of_values(values), hash);
-	if (entry != NULL)
-		return give(memo, row_of_key(entry->key));
-	if (memo->complete)
-		return NULL;
+	if (find_generic(memo, values, hash, &row))
+		return row;
 	return generic_miss(memo, model, snapshot, values, hash);
 }
