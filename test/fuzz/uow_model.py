@@ -788,15 +788,25 @@ class State:
         if errors:
             raise Refused(*errors)
 
+    def late_column(self, cls, objects):
+        """Of a circle of rows: inserted with NULL, and updated afterwards."""
+        if cls == "Team" and any(o.cls == "Member" and o.state == "pending" for o in self.all_objects()):
+            return "captain_id"
+        if cls == "Node":
+            parents = {o.key: o.changed["parent_id"] for o in objects if o.changed["parent_id"] != o.key}
+            while parents and any(parent not in parents for parent in parents.values()):
+                parents = {key: parent for key, parent in parents.items() if parent in parents}
+            if parents:
+                return "parent_id"
+        return None
+
     def flush_inserts(self):
         errors, late, inserted = set(), [], []
-        new_members = any(o.cls == "Member" and o.state == "pending" for o in self.all_objects())
         for cls in INSERT_ORDER:
             objects = [o for o in self.all_objects() if o.cls == cls and o.state == "pending"]
+            column = self.late_column(cls, objects)
             for o in objects:
                 row = self.stored_row(cls, o.changed, True)
-                # a circle: inserted with NULL, and updated afterwards
-                column = {"Node": "parent_id", "Team": "captain_id" if new_members else None}.get(cls)
                 if column and row[column] is not None:
                     late.append((o, column, row[column]))
                     row[column] = None
