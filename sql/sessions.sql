@@ -1272,7 +1272,7 @@ ROLLBACK TO s;
 SELECT orm.delete(orm.get(NULL::users, 1));
 ROLLBACK;
 \set VERBOSITY default
-PREPARE s (int, jsonb) AS SELECT * FROM orm.set(orm.get(NULL::users, $1), $2);
+PREPARE s (int, jsonb) AS SELECT id, name, age, extra FROM orm.set(orm.get(NULL::users, $1), $2);
 BEGIN;
 EXECUTE s (1, '{"age": 8}');
 ALTER TABLE users ADD more text DEFAULT 'more';

@@ -42,6 +42,20 @@ tap() {
 		"$@"
 }
 
+# Adds up what a script has printed: its last line "N passed, N failed", or
+# else its TAP; one that fails without saying so is one failure.  Sets $good
+# and $bad to its own.  Arguments: log, exit status.
+add_up() {
+	read -r good bad < <(awk '/^[0-9]+ passed, [0-9]+ failed$/ { last = $1 " " $3 }
+		/^ok [0-9-]/ { good++ }
+		/^not ok [0-9-]/ { bad++ }
+		END { print last ? last : good + 0 " " bad + 0 }' "$1")
+	if [ "$2" != 0 ] && [ "$bad" = 0 ]; then
+		bad=1
+	fi
+	passed=$((passed + good)) failed=$((failed + bad))
+}
+
 # Runs the suites on the cluster of setup_all.
 run_suites() {
 	pgxs=$(dirname "$("$PG_CONFIG" --pgxs)")/../..

@@ -71,6 +71,9 @@ build_server() {
 	local name=$1 cflags=$2 cppflags=$3 prefix=$cache/postgresql-$1 asked
 	shift 3
 	need "${server_packages[@]}"
+	mkdir -p "$cache"
+	exec {server_lock}>"$cache/server.lock"
+	flock "$server_lock"
 	fetch_source
 	asked="$source_tree $cflags $cppflags $*"
 	if [ "$(cat "$prefix/complete" 2>/dev/null)" != "$asked" ]; then
@@ -89,6 +92,7 @@ build_server() {
 			{ tail -n 40 "$cache/build-$name.log" >&2; die "the build failed"; }
 		echo "$asked" >"$prefix/complete"
 	fi
+	exec {server_lock}>&-
 	export PG_CONFIG=$prefix/bin/pg_config
 }
 
