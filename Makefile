@@ -165,12 +165,13 @@ PROVE_FLAGS = -I test/t
 # a throw-away cluster.  A PG_CONFIG given by hand is used, and otherwise
 # Debian's PostgreSQL 15.
 TRUST := $(notdir $(shell find test/trust -maxdepth 1 -type f -perm -u+x 2>/dev/null))
+TAP := $(sort $(wildcard test/t/*.pl))
 STANDALONE = test test-all test-versions test-drivers demo bench check-tree \
 	$(TRUST:%=trust-%)
 SCRIPT_ENV = $(if $(PG_CONFIG),PG_CONFIG="$(PG_CONFIG)") \
 	PARTS="$(PARTS)" REGRESS_TESTS="$(REGRESS_TESTS)" REGRESS="$(REGRESS)" \
 	ISOLATION_TESTS="$(ISOLATION_TESTS)" ISOLATION="$(ISOLATION)" \
-	TAP="$(sort $(wildcard test/t/*.pl))"
+	TAP="$(TAP)"
 
 PGXS := $(shell $(or $(PG_CONFIG),pg_config) --pgxs 2>/dev/null)
 ifneq ($(wildcard $(PGXS)),)
