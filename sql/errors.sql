@@ -245,6 +245,39 @@ SELECT orm.declare('Typed', 'typed', ARRAY[orm.column('id', 'integer', primary_k
 SELECT orm.declare('Typed', 'typed', ARRAY[orm.column('id', 'integer', primary_key => true), orm.column('caption', 'text', default_sql => '篮球')]);
 DO $$ BEGIN CALL orm.begin(); END $$;
 
+-- types that cannot be compared, or have no array
+\set VERBOSITY terse
+CREATE TABLE odd (id int PRIMARY KEY, j json);
+CREATE TABLE data (data int PRIMARY KEY, id int);
+CREATE TABLE small (id int PRIMARY KEY, version smallint);
+CREATE FUNCTION arrays(odd) RETURNS SETOF int[] LANGUAGE sql AS 'SELECT ARRAY[$1.id]';
+CREATE FUNCTION numbers(odd) RETURNS SETOF int LANGUAGE sql AS 'SELECT $1.id';
+INSERT INTO odd VALUES (1, '1');
+INSERT INTO small VALUES (1, NULL), (2, 32767);
+SELECT orm.map('odd', 'Odd'), orm.map('data', 'Data'),
+	orm.map('small', 'Small', version_column => 'version');
+SELECT orm.to_one_by(NULL::odd, '{j}', '1'::json);
+SELECT * FROM orm.query(NULL::odd, filter_by => '{"j": 1}');
+SELECT orm.find('Odd', '{ arrays }');
+SELECT orm.find('Odd', '{ id numbers }');
+SELECT orm.create_view('odd_view', 'Odd', '{ id numbers }');
+SELECT orm.json_schema('odd_view') -> 'properties' -> 'numbers' AS numbers;
+SELECT orm.create_view('data_view', 'Data', '{ id }');
+SELECT orm.set(orm.get(NULL::small, 1), '{"id": 3}');
+SELECT orm.update_where(NULL::person, 'true', '{"hobby": 1}');
+
+-- declarations that would not make a table
+SELECT orm.declare('Odd2', '', ARRAY[orm.column('id', 'int', primary_key => true)]);
+SELECT orm.declare('Odd2', 'odd2', ARRAY[orm.column('', 'int', primary_key => true)]);
+SELECT orm.declare('Odd2', 'odd2', ARRAY[orm.column(repeat('x', 64), 'int', primary_key => true)]);
+SELECT orm.declare('Odd2', 'odd2', ARRAY[orm.column('id', 'int', primary_key => true), orm.column('id', 'text')]);
+SELECT orm.declare('Odd2', 'odd2', ARRAY[orm.column('xmin', 'int', primary_key => true)]);
+SELECT orm.declare('Odd2', 'odd2', ARRAY[orm.column('id', 'int', primary_key => true)], schema => NULL);
+SELECT orm.declare('Odd2', 'odd2', ARRAY[orm.column('id', 'int', primary_key => true)]);
+CREATE VIEW odd2 AS SELECT 1 AS id;
+SELECT * FROM orm.create_all();
+SELECT orm.relate('Odd', 'id', 'Data', foreign_keys => '{id}');
+
 -- a role without grants
 GRANT USAGE ON SCHEMA app TO regress_orm_errors_other;
 GRANT SELECT (id, name) ON users TO regress_orm_errors_other;

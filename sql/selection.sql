@@ -139,6 +139,15 @@ EXCEPTION WHEN statement_too_complex THEN
 	RAISE NOTICE 'too deep: %', SQLSTATE;
 END $$;
 
+-- values of arguments: as in JSON
+SELECT orm.find('Hobby', '{ id pers(filter_by: {name: null}, limit: 1) { name } }');
+SELECT orm.find('Hobby', '{ id pers(filter_by: {nid: [1, 2], name: "\u6c49\ud83d\ude00"}) { name } }');
+SELECT orm.find('Hobby', '{ id pers(filter_by: {name: "\ud83d"}) { name } }');
+SELECT orm.find('Hobby', '{ id pers(filter_by: {name: "\u12x4"}) { name } }');
+SELECT orm.find('Hobby', '{ id pers(filter_by: {nid: true}) { name } }');
+SELECT orm.find('Hobby', '{ id pers(limit: null) { name } }');
+SELECT orm.find('Hobby', '{ id pers(limit: [1]) { name } }');
+
 -- unknown names
 \set VERBOSITY sqlstate
 SELECT orm.find('Hoby', '{ id }');
