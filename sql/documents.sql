@@ -41,6 +41,32 @@ SELECT count(orm.set(p, '{"name": "LQZ"}')) FROM orm.get(NULL::person, 1) p;
 SELECT orm.document(p, '{ name hobby { caption } }') FROM orm.get(NULL::person, 1) p;
 COMMIT;
 
+-- links that are there once each have their columns in scope, but for names
+-- that the table itself has; of other links nothing is seen
+CREATE TABLE ranked (boy_id int REFERENCES boy, girl_id int REFERENCES girl,
+	rank int, name text, secret text, UNIQUE (girl_id, boy_id));
+SELECT orm.relate('Boy', 'ranked', 'Girl', secondary => 'ranked',
+	order_by => 'ranked.rank DESC NULLS LAST');
+INSERT INTO girl SELECT 10 + i, 'r' || i % 3 FROM generate_series(1, 4) i;
+INSERT INTO boy VALUES (10, 'b10'), (11, 'b11');
+INSERT INTO ranked SELECT b, 10 + i, nullif(i, 2) * 7 % 5, 'x' || -i FROM generate_series(1, 4) i, (VALUES (10), (11)) v(b);
+SELECT f FROM orm.find('Boy', '{ id ranked { id } }', 'id = 10') f;
+SELECT f FROM orm.find('Boy', '{ id ranked(order_by: "name, rank", filter: "ranked.rank IS NOT NULL", limit: 2) { id name } }', 'id > 9') f;
+GRANT SELECT ON boy, girl TO regress_orm_documents_guest;
+GRANT SELECT (boy_id, girl_id, rank) ON ranked TO regress_orm_documents_guest;
+SET ROLE regress_orm_documents_guest;
+SELECT f FROM orm.find('Boy', '{ id ranked { id } }', 'id = 10') f;
+SELECT f FROM orm.find('Boy', '{ id ranked(order_by: "secret") { id } }', 'id = 10') f;
+RESET ROLE;
+SET ROLE regress_orm_documents_user;
+REVOKE ALL ON boy, girl FROM regress_orm_documents_guest;
+ALTER TABLE ranked DROP CONSTRAINT ranked_girl_id_boy_id_key;
+SELECT f FROM orm.find('Boy', '{ id ranked { id } }', 'id = 10') f;
+SELECT f FROM orm.find('Boy', '{ id ranked(order_by: "id") { id } }', 'id = 10') f;
+DROP TABLE ranked;
+DELETE FROM boy WHERE id >= 10;
+DELETE FROM girl WHERE id >= 10;
+
 -- criteria, order, a part
 SELECT * FROM orm.find('Person', '{ name }', 'nid > 1', order_by => 'name');
 SELECT * FROM orm.find('Person', '{ name }', filter_by => '{"hobby": {"caption": "人妖"}}');

@@ -111,6 +111,7 @@ typedef struct Level
 	int			nchecks;
 	LevelCheck *checks;
 	bool		stable_checks;	/* no setting matters for them */
+	bool		unique_links;	/* of a many-to-many */
 	int			nchildren;
 	struct Level **children;
 

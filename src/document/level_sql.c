@@ -61,9 +61,16 @@ keys_alias(Composition *composition)
 	return own_alias(composition, "orm_keys");
 }
 
+/*
+ * Links that are there once each are called as their table is, for an order
+ * by columns of theirs.
+ */
 static const char *
-links_alias(Composition *composition)
+links_alias(Composition *composition, Level *level)
 {
+	if (level->unique_links)
+		return quote_identifier(own_alias(composition,
+										  get_rel_name(level->field->relationship->secondary)));
 	return own_alias(composition, "orm_links");
 }
 
@@ -308,6 +315,44 @@ links_are_unique(Relationship *relationship)
 	return unique;
 }
 
+/* Does SQL that the user gave for the level have the name in it? */
+static bool
+level_fragments_name(Level *level, const char *name)
+{
+	const char *order = level_order(level);
+
+	return (order != NULL && strstr(order, name) != NULL) ||
+		(level->field->filter != NULL &&
+		 strstr(level->field->filter, name) != NULL);
+}
+
+/*
+ * The columns of links that the user's SQL may mean, as far as the table
+ * itself has none so called.  No others: the user need not be allowed to read
+ * them.
+ */
+static void
+append_link_columns(Composition *composition, Level *level)
+{
+	Relation	secondary = table_open(level->field->relationship->secondary,
+									   AccessShareLock);
+	TupleDesc	tupdesc = RelationGetDescr(secondary);
+
+	for (int i = 0; i < tupdesc->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(tupdesc, i);
+
+		if (!column->attisdropped &&
+			level_fragments_name(level, NameStr(column->attname)) &&
+			strncmp(NameStr(column->attname), "orm_", 4) != 0 &&
+			model_attnum(level->model, NameStr(column->attname), true) ==
+			InvalidAttrNumber)
+			appendStringInfo(&composition->text, ", s.%s",
+							 quote_identifier(NameStr(column->attname)));
+	}
+	table_close(secondary, NoLock);
+}
+
 /* "(SELECT s.boy_id AS orm_key_1, s.girl_id AS orm_link_1 ...) AS orm_links" */
 static void
 append_links(Composition *composition, Level *level, LevelSource source)
@@ -316,8 +361,7 @@ append_links(Composition *composition, Level *level, LevelSource source)
 	Oid			secondary = relationship->secondary;
 	StringInfo	text = &composition->text;
 
-	appendStringInfo(text, "(SELECT %s",
-					 links_are_unique(relationship) ? "" : "DISTINCT ");
+	appendStringInfo(text, "(SELECT %s", level->unique_links ? "" : "DISTINCT ");
 	for (int i = 0; i < level->njoin; i++)
 	{
 		append_join_column(text, "s", secondary, level->joins[i].near,
@@ -329,8 +373,10 @@ append_links(Composition *composition, Level *level, LevelSource source)
 						 quote_identifier(get_attname(secondary,
 													  relationship->secondary_remote[i],
 													  false)), i + 1);
+	if (level->unique_links)
+		append_link_columns(composition, level);
 	(void) append_picked(composition, level, source, "s", secondary);
-	appendStringInfo(text, ") AS %s", links_alias(composition));
+	appendStringInfo(text, ") AS %s", links_alias(composition, level));
 }
 
 /* "FROM girl JOIN (links) ON girl.id = orm_links.orm_link_1" */
@@ -362,7 +408,7 @@ append_linked(Composition *composition, Level *level, LevelSource source)
 						 column_sql(level->model, attnum),
 						 collate_clause(collation, link_collation),
 						 operator_sql(types_equality_required(type, link_type)),
-						 links_alias(composition), i + 1);
+						 links_alias(composition, level), i + 1);
 	}
 }
 
@@ -392,8 +438,8 @@ append_join_columns(Composition *composition, Level *level, bool named)
 	for (int i = 0; i < level->njoin; i++)
 	{
 		if (is_linked(level))
-			appendStringInfo(text, "%s.orm_key_%d", links_alias(composition),
-							 i + 1);
+			appendStringInfo(text, "%s.orm_key_%d",
+							 links_alias(composition, level), i + 1);
 		else
 			append_join_column(text, composition->alias, level->model->relid,
 							   level->joins[i].near, level->joins[i].typid);
@@ -463,8 +509,8 @@ compose_children_numbered(Composition *composition, Level *level,
 		if (i > 0)
 			appendStringInfoString(text, ", ");
 		if (is_linked(level))
-			appendStringInfo(text, "%s.orm_key_%d", links_alias(composition),
-							 i + 1);
+			appendStringInfo(text, "%s.orm_key_%d",
+							 links_alias(composition, level), i + 1);
 		else
 			appendStringInfo(text, "%s.%s", composition->alias,
 							 column_sql(level->model, level->joins[i].near));
@@ -623,6 +669,8 @@ level_composition(Level *level, LevelSource source)
 												  level->reader->request.params);
 
 	level->key_values[source] = NIL;
+	level->unique_links = level->field != NULL && is_linked(level) &&
+		links_are_unique(level->field->relationship);
 	composition->operators = true;
 	/* planning anew for each set of keys would cost more than reading them */
 	composition->generic_plan = source != SOURCE_CRITERIA;

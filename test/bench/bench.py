@@ -14,14 +14,17 @@ import time
 
 import psycopg2
 
+import imdb
 import jobs
 import measure
 import pgbench
 import report
 import tutorial
 
-ALL_JOBS = jobs.SQL_JOBS + pgbench.PGBENCH_JOBS + tutorial.TUTORIAL_JOBS
-DATABASES = ('bench', 'bench_add', 'bench_tutorial', 'bench_sqlalchemy')
+ALL_JOBS = (jobs.SQL_JOBS + pgbench.PGBENCH_JOBS + tutorial.TUTORIAL_JOBS
+            + imdb.IMDB_JOBS)
+DATABASES = ('bench', 'bench_add', 'bench_tutorial', 'bench_sqlalchemy',
+             imdb.DATABASE)
 GROWTH = (1000, 10000, 100000, 1000000)
 ROUNDS = (3, 15)
 
@@ -49,6 +52,12 @@ def fill(n):
     backend = measure.Backend('bench')
     jobs.fill(backend, n)
     backend.close()
+
+
+def fill_imdb(size):
+    """Before the time for the jobs is shared out."""
+    say('filling the tables of IMDbench, and comparing answers')
+    imdb.fill(size)
 
 
 def run_job(job, n, rounds, seconds):
@@ -129,6 +138,8 @@ def main():
             [j for j in chosen if j.growth],
             [n for n in GROWTH if n <= GROWTH[-1] * arguments.size])
     fill(int(1000000 * arguments.size))
+    if any(j in imdb.IMDB_JOBS for j in chosen):
+        fill_imdb(arguments.size)
     left = max(arguments.minutes * 60 - (time.monotonic() - began), 0)
     outcomes = [run_job(job, max(int(job.count * arguments.size), 10), ROUNDS,
                         left / len(chosen)) for job in chosen]

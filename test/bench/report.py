@@ -37,6 +37,39 @@ def ratio_table(outcomes):
     return lines
 
 
+def is_imdb(outcome):
+    return outcome.job.name.startswith('imdb_')
+
+
+def imdb_table(outcomes):
+    """By query: microseconds of one call."""
+    lines = ['| query | reference | target | pg_orm, CPU | reference, CPU '
+             '| CPU | wall | |',
+             '|---|---|---:|---:|---:|---:|---:|---|']
+    for outcome in outcomes:
+        job = outcome.job
+        each = [f'{timings.median("cpu") / outcome.count * 1e6:,.0f}'
+                for timings in (outcome.ours, outcome.reference)]
+        target = '' if job.target is None else f'{job.target:.2f}'
+        lines.append(f'| {job.query.name} | {job.against}, {job.protocol} '
+                     f'| {target} | {each[0]} | {each[1]} '
+                     f'| {outcome.ratio("cpu"):.2f} '
+                     f'| {outcome.ratio("wall"):.2f} | {verdict(outcome)} |')
+    return lines
+
+
+def imdb_section(outcomes):
+    return ['', '## IMDbench', '',
+            'The seven queries of IMDbench, one object with what belongs to '
+            'it each, as one call of pg_orm and one round trip. The SQL '
+            'written by hand is one statement, too, and SQLAlchemy loads by '
+            '`selectinload` and `joinedload`; all three give the same '
+            'answers. Microseconds of one call; for the jobs in Python the '
+            "client's time is in it, "
+            'and pg_orm is called by a prepared statement.', '',
+            *imdb_table(outcomes)]
+
+
 def spread_table(outcomes):
     lines = ['| job | runs | pg_orm, CPU | reference, CPU | pg_orm, wall '
              '| reference, wall |',
@@ -86,7 +119,10 @@ def notes():
 
 
 def table_text(outcomes):
-    return '\n'.join(ratio_table(outcomes) + [''] + spread_table(outcomes))
+    imdb = [o for o in outcomes if is_imdb(o)]
+    others = [o for o in outcomes if not is_imdb(o)]
+    return '\n'.join(ratio_table(others) + [''] + imdb_table(imdb) + ['']
+                     + spread_table(outcomes))
 
 
 def write(directory, outcomes, growth, memory, missing, about):
@@ -101,10 +137,13 @@ def write(directory, outcomes, growth, memory, missing, about):
         "is the backend's own CPU time (with the client's for the jobs "
         'against SQLAlchemy), "wall" contains whatever else the machine did.',
         '', '![ratios](ratios.svg)', '']
-    lines += ratio_table(outcomes)
+    imdb = [o for o in outcomes if is_imdb(o)]
+    lines += ratio_table([o for o in outcomes if not is_imdb(o)])
     if missing:
         lines += ['', 'Not measured, since it is not there: '
                   + ', '.join(missing) + '.']
+    if imdb:
+        lines += imdb_section(imdb)
     lines += ['', '## Minimum, median and maximum', '',
               'Milliseconds of one run (of one transaction for pgbench).', '']
     lines += spread_table(outcomes)
