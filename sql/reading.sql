@@ -441,6 +441,57 @@ ALTER TABLE changing DROP COLUMN a;
 EXECUTE change;
 \echo :SQLSTATE
 
+--
+-- orm.get: objects in the order of loading, in another, and what is between
+--
+CREATE TABLE short (id int2 PRIMARY KEY, v int);
+CREATE TABLE long (id int8 PRIMARY KEY, v int);
+CREATE TABLE dated (id date PRIMARY KEY, v int);
+CREATE TABLE pair (a int, b int8, v int, PRIMARY KEY (a, b));
+SELECT count(orm.map(t::regclass)) FROM (VALUES ('short'), ('long'), ('dated'), ('pair')) v(t);
+INSERT INTO short SELECT i, i FROM generate_series(-3, 3) i;
+INSERT INTO long SELECT i * 4294967296, i FROM generate_series(-3, 3) i;
+INSERT INTO dated SELECT '2000-01-01'::date + i, i FROM generate_series(-3, 3) i;
+INSERT INTO pair SELECT i, i * 4294967296, i FROM generate_series(-3, 3) i;
+BEGIN;
+SELECT sum(v) FROM orm.query(NULL::short, populate_existing => true);
+SELECT sum(v) FROM orm.query(NULL::long, populate_existing => true);
+SELECT sum(v) FROM orm.query(NULL::dated, populate_existing => true);
+SELECT sum(v) FROM orm.query(NULL::pair, populate_existing => true);
+SELECT loaded();
+-- values that the tables do not have tell what is from memory
+SET LOCAL orm.autoflush = off;
+SELECT count(orm.set(orm.get(NULL::short, i), '{"v": 7}')) FROM generate_series(-3, 3) i;
+SELECT count(orm.set(orm.get(NULL::long, i * 4294967296), '{"v": 7}')) FROM generate_series(3, -3, -1) i;
+SELECT count(orm.set(orm.get(NULL::dated, '2000-01-01'::date + i), '{"v": 7}')) FROM generate_series(-3, 3, 2) i;
+SELECT count(orm.set(orm.get(NULL::pair, i, i * 4294967296), '{"v": 7}')) FROM generate_series(3, -3, -2) i;
+SELECT string_agg((orm.get(NULL::short, i)).v::text, ' ') FROM generate_series(-4, 4) i;
+SELECT string_agg((orm.get(NULL::long, i * 4294967296)).v::text, ' ') FROM generate_series(-4, 4) i;
+SELECT string_agg((orm.get(NULL::dated, '2000-01-01'::date + i)).v::text, ' ') FROM generate_series(-4, 4) i;
+SELECT string_agg((orm.get(NULL::pair, i, i * 4294967296)).v::text, ' ') FROM generate_series(-4, 4) i;
+-- several models, and keys of which none has a row
+SELECT string_agg((orm.get(NULL::short, i)).v || ' ' || (orm.get(NULL::long, i * 4294967296)).v, ' ')
+	FROM generate_series(3, -3, -1) i;
+SELECT orm.get(NULL::long, 1::int8) IS NULL, orm.get(NULL::long, 3) IS NULL, orm.get(NULL::pair, 1, 2) IS NULL;
+-- one that goes while it is the last that was found
+SELECT (orm.get(NULL::short, 1)).v;
+SELECT orm.expunge(orm.get(NULL::short, 1));
+SELECT (orm.get(NULL::short, 2)).v, (orm.get(NULL::short, 1)).v, (orm.get(NULL::short, 3)).v;
+SAVEPOINT s;
+SELECT orm.add(NULL::short, '{"id": 9, "v": 9}');
+SELECT (orm.get(NULL::short, 9)).v;
+ROLLBACK TO s;
+SELECT orm.get(NULL::short, 9) IS NULL, (orm.get(NULL::short, 2)).v;
+-- a row from before a column was added, changed and not
+SET LOCAL orm.autoflush = on;
+ALTER TABLE short ADD w int DEFAULT 5;
+SELECT orm.get(NULL::short, 1), (orm.get(NULL::short, 2)).w;
+SELECT orm.set(orm.get(NULL::short, 2), '{"w": 6}');
+SELECT (orm.get(NULL::short, 2)).w, (orm.get(NULL::short, 3)).w;
+ALTER TABLE short ALTER w TYPE text;
+SELECT (orm.get(NULL::short, 2)).w, (orm.get(NULL::short, 3)).w;
+ROLLBACK;
+
 \c postgres
 DROP DATABASE regress_orm_reading;
 DROP ROLE regress_orm_reading_user;

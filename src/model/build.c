@@ -50,6 +50,25 @@ index_equality(Oid index, int column)
 							   opcintype, BTEqualStrategyNumber);
 }
 
+/* Is it the equality of integers, or of what is one inside? */
+static bool
+is_integer_equality(Oid function)
+{
+	switch (function)
+	{
+		case F_INT2EQ:
+		case F_INT4EQ:
+		case F_INT8EQ:
+		case F_OIDEQ:
+		case F_DATE_EQ:
+		case F_TIMESTAMP_EQ:
+		case F_TIMESTAMPTZ_EQ:
+			return true;
+		default:
+			return false;
+	}
+}
+
 void
 model_fill_key_column(ModelKeyColumn *key, TupleDesc tupdesc,
 					  AttrNumber attnum, Oid eq_operator, MemoryContext mcxt)
@@ -78,6 +97,7 @@ model_fill_key_column(ModelKeyColumn *key, TupleDesc tupdesc,
 	if (op_hashjoinable(eq_operator, att->atttypid) &&
 		get_op_hash_functions(eq_operator, &left, &right))
 		fmgr_info_cxt(left, &key->hash, mcxt);
+	key->is_integer = key->typbyval && is_integer_equality(get_opcode(eq_operator));
 }
 
 /* The primary key constraint's columns and index; false if there is none. */

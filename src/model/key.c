@@ -64,6 +64,15 @@ struct KeyArguments
  * ------------------------------------------------------------------------
  */
 
+static inline uint32
+integer_hash(uint64 value)
+{
+	value ^= value >> 33;
+	value *= UINT64CONST(0xff51afd7ed558ccd);
+	value ^= value >> 33;
+	return (uint32) value;
+}
+
 uint32
 model_key_hash(Model *model, const Datum *values)
 {
@@ -74,7 +83,9 @@ model_key_hash(Model *model, const Datum *values)
 		ModelKeyColumn *key = &model->keys[i];
 		uint32		h = HASH_OF_UNHASHABLE;
 
-		if (OidIsValid(key->hash.fn_oid))
+		if (key->is_integer)
+			h = integer_hash(key_integer(key, values[i]));
+		else if (OidIsValid(key->hash.fn_oid))
 			h = DatumGetUInt32(FunctionCall1Coll(&key->hash, key->collation,
 												 values[i]));
 		hash = hash_combine(hash, h);
@@ -89,8 +100,10 @@ model_key_equal(Model *model, const Datum *a, const Datum *b)
 	{
 		ModelKeyColumn *key = &model->keys[i];
 
-		if (!DatumGetBool(FunctionCall2Coll(&key->equal, key->collation,
-											a[i], b[i])))
+		if (key->is_integer
+			? key_integer(key, a[i]) != key_integer(key, b[i])
+			: !DatumGetBool(FunctionCall2Coll(&key->equal, key->collation,
+											  a[i], b[i])))
 			return false;
 	}
 	return true;

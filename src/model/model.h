@@ -37,6 +37,7 @@ typedef struct ModelKeyColumn
 	Oid			eq_operator;	/* equality of the key's own index */
 	FmgrInfo	equal;			/* its function */
 	FmgrInfo	hash;			/* fn_oid is invalid if the type has none */
+	bool		is_integer;		/* equal means the same Datum */
 } ModelKeyColumn;
 
 typedef enum RelationshipDirection
@@ -185,6 +186,29 @@ extern const char *nearest_name(const char *name, List *candidates);
  * in key.c: values of a primary key
  * ------------------------------------------------------------------------
  */
+
+/* What an integer column has of a Datum, which is passed by value. */
+static inline uint64
+key_integer(const ModelKeyColumn *key, Datum value)
+{
+	switch (key->typlen)
+	{
+		case sizeof(int16):
+			return DatumGetUInt16(value);
+		case sizeof(int32):
+			return DatumGetUInt32(value);
+		default:
+			return (uint64) value;
+	}
+}
+
+/* Is the key one integer, or what is one inside? */
+static inline bool
+model_key_is_integer(const Model *model)
+{
+	return model->nkeys == 1 && model->keys[0].is_integer;
+}
+
 extern uint32 model_key_hash(Model *model, const Datum *values);
 extern bool model_key_equal(Model *model, const Datum *a, const Datum *b);
 

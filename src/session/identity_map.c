@@ -248,6 +248,21 @@ object_touch(Object *object)
 	return version;
 }
 
+/*
+ * Makes the session's own copy of a row a Datum as well, so that what calls
+ * return is no more than a copy of its bytes.  What a Datum is of is the
+ * newest row type that the session has seen.
+ */
+static TupleDesc
+row_make_datum(Object *object, HeapTuple row)
+{
+	TupleDesc	tupdesc = llast(object->model_objects->tupdescs);
+
+	if (!HeapTupleHasExternal(row))
+		compat_tuple_set_datum(row->t_data, tupdesc, row->t_len);
+	return tupdesc;
+}
+
 void
 version_set_stored(ObjectVersion *version, HeapTuple row)
 {
@@ -258,6 +273,7 @@ version_set_stored(ObjectVersion *version, HeapTuple row)
 	version->stored = row;
 	if (row == NULL)
 		return;
+	version->stored_tupdesc = row_make_datum(version->object, row);
 	version->object->model_objects->loaded = true;
 	references_note(version->object, row);
 }
@@ -276,10 +292,12 @@ version_set_changed(ObjectVersion *version, HeapTuple row,
 	version->changed = row;
 	if (row == NULL)
 		version->orphan_attnum = InvalidAttrNumber;
-	version->changed_tupdesc = row == NULL ? NULL :
-		llast(version->object->model_objects->tupdescs);
+	version->changed_tupdesc = NULL;
 	if (row != NULL)
+	{
+		version->changed_tupdesc = row_make_datum(version->object, row);
 		references_note(version->object, row);
+	}
 
 	old = MemoryContextSwitchTo(version->object->session->objects_context);
 	modified = bms_copy(modified);
@@ -338,6 +356,15 @@ scoped_hash(Model *model, const Datum *key, Oid userid, bool with_rls)
 	hash = hash_combine(hash, murmurhash32(model->relid));
 	hash = hash_combine(hash, murmurhash32(userid));
 	return with_rls ? hash : ~hash;
+}
+
+static inline bool
+keys_equal(Model *model, const Datum *a, const Datum *b)
+{
+	if (model_key_is_integer(model))
+		return key_integer(&model->keys[0], a[0]) ==
+			key_integer(&model->keys[0], b[0]);
+	return model_key_equal(model, a, b);
 }
 
 /* A key with its values in one piece of memory. */
@@ -422,15 +449,35 @@ version_follow_key(Model *model, ObjectVersion *version, const Datum *key)
 		version_set_key(model, version, key);
 }
 
-Object *
-session_find(Session *session, Model *model, const Datum *key)
+/* Is it the present user's object with that key? */
+static inline bool
+object_has_key(Object *object, IdentityKey *identity, Model *model,
+			   const Datum *key, Oid userid)
 {
-	Oid			userid = GetUserId();
-	IdentityEntry *entry;
+	return object->top->state != OBJECT_GONE && object->userid == userid &&
+		object->row_security == row_security &&
+		keys_equal(model, identity->values, key);
+}
 
-	if (session->nobjects == 0 || session->identities == NULL)
+/* The object that was loaded after the one that was found last, or NULL. */
+static inline Object *
+next_object(ModelObjects *objects)
+{
+	dlist_node *node;
+
+	if (objects->found == NULL)
 		return NULL;
-	(void) model_objects(session, model);
+	node = objects->found->model_node.next;
+	if (node == &objects->objects.head)
+		node = node->next;
+	return dlist_container(Object, model_node, node);
+}
+
+static Object *
+find_by_hash(Session *session, Model *model, ModelObjects *objects,
+			 const Datum *key, Oid userid)
+{
+	IdentityEntry *entry;
 
 	entry = identity_lookup(session->identities,
 							scoped_hash(model, key, userid, row_security));
@@ -442,15 +489,34 @@ session_find(Session *session, Model *model, const Datum *key)
 		Object	   *object = identity->object;
 
 		if (object->top->key == identity &&
-			object->top->state != OBJECT_GONE &&
-			object->model_objects->key.relid == model->relid &&
-			object->model_objects->key.association == model->association &&
-			object->userid == userid &&
-			object->row_security == row_security &&
-			model_key_equal(model, identity->values, key))
+			object->model_objects == objects &&
+			object_has_key(object, identity, model, key, userid))
 			return object;
 	}
 	return NULL;
+}
+
+/*
+ * Objects are mostly asked for in the order in which they were loaded, so the
+ * next one is looked at before the hash table is.
+ */
+Object *
+session_find(Session *session, Model *model, const Datum *key)
+{
+	Oid			userid = GetUserId();
+	ModelObjects *objects;
+	Object	   *object;
+
+	if (session->nobjects == 0 || session->identities == NULL)
+		return NULL;
+	objects = model_objects(session, model);
+	object = next_object(objects);
+	if (object == NULL || object->top->key == NULL ||
+		!object_has_key(object, object->top->key, model, key, userid))
+		object = find_by_hash(session, model, objects, key, userid);
+	if (object != NULL)
+		objects->found = object;
+	return object;
 }
 
 const Datum *
@@ -543,6 +609,8 @@ object_free(Object *object)
 		object->top = version->below;
 		version_free(version, NULL);
 	}
+	if (object->model_objects->found == object)
+		object->model_objects->found = NULL;
 	dlist_delete(&object->model_node);
 	object->model_objects->count--;
 	object->session->nobjects--;

@@ -58,20 +58,22 @@ typedef struct IdentityKey
  */
 typedef struct ObjectVersion
 {
+	/* what a look-up reads comes first, to be in one cache line */
+	IdentityKey *key;			/* NULL: pending without a key as yet */
+	HeapTuple	stored;			/* as stored; NULL if pending or expired */
+	HeapTuple	changed;		/* with pending changes; NULL if there are none */
+	TupleDesc	stored_tupdesc;	/* those that they are Datums of, if they */
+	TupleDesc	changed_tupdesc;	/* can be, and were formed with */
+	ObjectState state;
+	bool		marked_deleted; /* by orm.delete, not yet flushed */
+	bool		rewritten;		/* by a bulk statement, so xmin is older */
+	AttrNumber	orphan_attnum;	/* deleted if this is NULL at the flush, or 0 */
+	TransactionId xmin;			/* of the stored row; 0 if not known */
 	Object	   *object;
 	Level	   *level;			/* NULL: from before this transaction */
 	dlist_node	level_node;
 	struct ObjectVersion *below;
-	IdentityKey *key;			/* NULL: pending without a key as yet */
-	ObjectState state;
-	bool		marked_deleted; /* by orm.delete, not yet flushed */
-	AttrNumber	orphan_attnum;	/* deleted if this is NULL at the flush, or 0 */
-	HeapTuple	stored;			/* as stored; NULL if pending or expired */
-	TransactionId xmin;			/* of the stored row; 0 if not known */
-	bool		rewritten;		/* by a bulk statement, so xmin is older */
 	int64		number;			/* of its version column; -1 if not known */
-	HeapTuple	changed;		/* with pending changes; NULL if there are none */
-	TupleDesc	changed_tupdesc;	/* that changed was formed with */
 	Bitmapset  *modified;		/* columns of changed that are pending */
 } ObjectVersion;
 
@@ -93,6 +95,7 @@ typedef struct ModelObjects
 	int			nkeys;
 	AttrNumber *key_attnums;	/* of the identities */
 	dlist_head	objects;		/* Object.model_node */
+	Object	   *found;			/* by the last look-up, or NULL */
 	uint32		count;
 	uint32		nclean;			/* of them, in the session's list of those */
 	bool		loaded;			/* there may be stored rows, at the top */
@@ -104,18 +107,19 @@ typedef struct ModelObjects
 
 struct Object
 {
-	Session    *session;
+	/* as in ObjectVersion */
+	ObjectVersion *top;
 	ModelObjects *model_objects;
 	Oid			userid;			/* loaded or changed as this user, */
 	bool		row_security;	/* under this setting */
-	uint32		revision;		/* counts its changes */
 	bool		unflushed;		/* is in session->unflushed */
 	bool		in_lru;
-	uint32		clean_bytes;	/* of its row, in session->clean_bytes */
-	ObjectVersion *top;
+	dlist_node	lru_node;
+	Session    *session;
 	dlist_node	model_node;
 	dlist_node	unflushed_node;
-	dlist_node	lru_node;
+	uint32		revision;		/* counts its changes */
+	uint32		clean_bytes;	/* of its row, in session->clean_bytes */
 	struct Reference *references;	/* where it is noted; in reference.c */
 };
 
@@ -276,6 +280,9 @@ extern Datum session_take_row_of(Session *session, Model *model,
 
 /* in object.c: the row that the session shows, or NULL if it is not known. */
 extern HeapTuple object_current_row(Object *object);
+
+/* The same as a Datum in the current memory context, or 0. */
+extern Datum object_current_datum(Model *model, Object *object);
 
 /* Copies a row into the memory of the session's objects. */
 extern HeapTuple session_copy_row(Session *session, HeapTuple row);

@@ -41,6 +41,25 @@ object_current_row(Object *object)
 	return top->changed ? top->changed : top->stored;
 }
 
+/* A row that is a Datum already is copied as it is. */
+Datum
+object_current_datum(Model *model, Object *object)
+{
+	HeapTuple	row = object_current_row(object);
+	TupleDesc	tupdesc;
+	char	   *copy;
+
+	if (row == NULL)
+		return (Datum) 0;
+	tupdesc = row == object->top->stored ? object->top->stored_tupdesc
+		: object->top->changed_tupdesc;
+	if (tupdesc != model->tupdesc || HeapTupleHasExternal(row))
+		return row_from_tuple(model, row);
+	copy = palloc(row->t_len);
+	memcpy(copy, row->t_data, row->t_len);
+	return PointerGetDatum(copy);
+}
+
 HeapTuple
 object_stored_row(Object *object)
 {
@@ -202,7 +221,7 @@ session_take_row_of(Session *session, Model *model, TupleTableSlot *slot,
 		return row_from_tuple(model, row);
 	}
 	object_take_row(model, object, row, xmin, populate_existing);
-	return row_from_tuple(model, object_current_row(object));
+	return object_current_datum(model, object);
 }
 
 /* The key of a row in a slot; false if a part of it is NULL. */
@@ -247,14 +266,6 @@ slot_xmin(Model *model, TupleTableSlot *slot)
 												 &isnull));
 }
 
-static Datum
-object_shown_row(Model *model, Object *object)
-{
-	HeapTuple	row = object_current_row(object);
-
-	return row == NULL ? (Datum) 0 : row_from_tuple(model, row);
-}
-
 Datum
 session_take_tuple(Session *session, Model *model, TupleTableSlot *slot,
 				   bool populate_existing)
@@ -278,7 +289,7 @@ session_take_tuple(Session *session, Model *model, TupleTableSlot *slot,
 	}
 	object_take_row(model, object, row_of_slot(model, slot, 0),
 					slot_xmin(model, slot), populate_existing);
-	return object_shown_row(model, object);
+	return object_current_datum(model, object);
 }
 
 Datum
@@ -292,7 +303,7 @@ session_shown_row(Session *session, Model *model, TupleTableSlot *slot)
 	object = session_find(session, model, key);
 	if (object == NULL || object->top->state == OBJECT_DELETED)
 		return (Datum) 0;
-	return object_shown_row(model, object);
+	return object_current_datum(model, object);
 }
 
 void

@@ -88,11 +88,11 @@ document_argument(FunctionCallInfo fcinfo, int argno, Model *model)
 static Datum
 object_result(Model *model, Object *object)
 {
-	HeapTuple	row = object_current_row(object);
+	Datum		row = object_current_datum(model, object);
 
-	if (row == NULL)
+	if (row == (Datum) 0)
 		elog(ERROR, "the row of %s is not known", model->class_name);
-	return row_from_tuple(model, row);
+	return row;
 }
 
 /* The object of the session that an object argument names, if any. */
@@ -255,13 +255,13 @@ static Datum
 get_row(Session *session, Model *model, const Datum *key, bool *found)
 {
 	Object	   *object = session_find(session, model, key);
-	HeapTuple	row;
+	Datum		row;
 
 	*found = true;
 	if (object != NULL && access_memory_suffices(model) &&
 		object->top->state != OBJECT_DELETED && !object->top->marked_deleted &&
-		(row = object_current_row(object)) != NULL)
-		return row_from_tuple(model, row);
+		(row = object_current_datum(model, object)) != (Datum) 0)
+		return row;
 
 	session_autoflush(session);
 	*found = session_load_by_key(session, model, key, false);
@@ -293,7 +293,7 @@ Datum
 orm_get(PG_FUNCTION_ARGS)
 {
 	CallSite   *site = call_site(fcinfo, true);
-	Datum	   *key = palloc(site->model->nkeys * sizeof(Datum));
+	Datum		key[INDEX_MAX_KEYS];
 
 	if (!key_arguments_read(site->key_arguments, fcinfo, key))
 		PG_RETURN_NULL();
