@@ -138,7 +138,8 @@ ISOLATION_TESTS = \
 	scoped_sessions \
 	bulk \
 	engines \
-	documents
+	documents \
+	concurrent_ddl
 
 EXTENSION = pg_orm pg_orm_tutorial
 EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_orm.control)

@@ -303,7 +303,7 @@ index_covers_links(Oid index, Relationship *relationship)
 static bool
 links_are_unique(Relationship *relationship)
 {
-	Relation	secondary = table_open(relationship->secondary, AccessShareLock);
+	Relation	secondary = relation_open_existing(relationship->secondary);
 	List	   *indexes = RelationGetIndexList(secondary);
 	bool		unique = false;
 	ListCell   *cell;

@@ -351,7 +351,7 @@ level_read(Level *level, LevelSource source)
 static double
 relation_rows(Oid relid)
 {
-	Relation	rel = table_open(relid, AccessShareLock);
+	Relation	rel = relation_open_existing(relid);
 	BlockNumber pages;
 	double		rows = -1;
 	double		all_visible;

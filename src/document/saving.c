@@ -745,6 +745,34 @@ saved_keys(Model *model, List *rows)
 	return keys;
 }
 
+/*
+ * A document is compared with what is stored now, not with what the session
+ * loaded some time ago.
+ */
+static void
+recheck_loaded(SaveContext *context, List *nodes)
+{
+	ListCell   *cell;
+
+	check_stack_depth();
+	foreach(cell, nodes)
+	{
+		SavedNode  *node = lfirst(cell);
+		Model	   *model = node->selection->model;
+		Object	   *object = node->key == NULL ? NULL :
+		session_find(context->session, model, node->key);
+		ListCell   *entry_cell;
+
+		context->node = node;
+		context->entry = NULL;
+		if (object != NULL)
+			session_object_recheck(model, object);
+		foreach(entry_cell, node->parts.relationships)
+			recheck_loaded(context,
+						   ((SavedRelationship *) lfirst(entry_cell))->nodes);
+	}
+}
+
 Datum **
 documents_save(Session *session, DocumentReaders *readers, List *docs,
 			   bool many, const ForeignKeyValues *key_columns, SaveMode mode)
@@ -767,6 +795,7 @@ documents_save(Session *session, DocumentReaders *readers, List *docs,
 	if (mode != SAVE_INSERT)
 		check_etags(&context, readers, key_columns);
 	session_hold(session);
+	recheck_loaded(&context, context.nodes);
 	documents_prefetch(&context);
 	foreach(cell, context.nodes)
 		rows = lappend(rows,

@@ -382,7 +382,7 @@ PG_FUNCTION_INFO_V1(orm_json_schema);
 Datum
 orm_json_schema(PG_FUNCTION_ARGS)
 {
-	Relation	relation = relation_open(PG_GETARG_OID(0), AccessShareLock);
+	Relation	relation = relation_open_existing(PG_GETARG_OID(0));
 	StringInfoData text;
 	Schema		schema = {&text, view_selection(relation)};
 

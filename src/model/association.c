@@ -54,7 +54,7 @@ relationship_association(Relationship *relationship)
 	if (relationship->association != NULL)
 		return relationship->association;
 
-	relation = relation_open(relationship->secondary, AccessShareLock);
+	relation = relation_open_existing(relationship->secondary);
 	context = AllocSetContextCreate(CurrentMemoryContext,
 									"pg_orm association model",
 									ALLOCSET_SMALL_SIZES);

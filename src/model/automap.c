@@ -172,7 +172,7 @@ is_association(Oid relid, List *keys)
 
 	if (list_length(keys) != 2)
 		return false;
-	rel = relation_open(relid, AccessShareLock);
+	rel = relation_open_existing(relid);
 	for (int i = 0; i < RelationGetNumberOfAttributes(rel); i++)
 	{
 		Form_pg_attribute att = TupleDescAttr(RelationGetDescr(rel), i);

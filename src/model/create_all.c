@@ -468,7 +468,7 @@ check_columns_exist(TableDecl *table, Relation rel)
 void
 model_bind(TableDecl *table, Oid relid)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
+	Relation	rel = relation_open_existing(relid);
 	CatalogParam params[4];
 	List	   *key;
 

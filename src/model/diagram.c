@@ -295,14 +295,29 @@ compare_models(const ListCell *a, const ListCell *b)
 				  ((Model *) lfirst(b))->class_name);
 }
 
+static Model *
+model_among(List *models, Oid relid)
+{
+	ListCell   *lc;
+
+	foreach(lc, models)
+	{
+		Model	   *model = lfirst(lc);
+
+		if (model->relid == relid)
+			return model;
+	}
+	return NULL;
+}
+
 static void
 append_relationships(StringInfo buf, const DiagramFormat *format,
-					 Model *model)
+					 List *models, Model *model)
 {
 	for (int i = 0; i < model->nrelationships; i++)
 	{
 		Relationship *rel = model->relationships[i];
-		Model	   *target = model_by_relid(rel->target, true);
+		Model	   *target = model_among(models, rel->target);
 
 		if (target && !is_drawn_by_backref(model, rel, target))
 			format->relationship(buf, model, rel, target);
@@ -326,7 +341,7 @@ orm_diagram(PG_FUNCTION_ARGS)
 	foreach(lc, models)
 		format->model(&buf, lfirst(lc));
 	foreach(lc, models)
-		append_relationships(&buf, format, lfirst(lc));
+		append_relationships(&buf, format, models, lfirst(lc));
 	appendStringInfoString(&buf, format->end);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(buf.data, buf.len));
 }

@@ -5,12 +5,15 @@
  *	  the nearest name as hint where there is none.
  *
  * The directory of classes and tables is read as a whole and kept in a child
- * of CacheMemoryContext until something that it lists may have changed.
+ * of CacheMemoryContext until something that it lists may have changed.  Models
+ * are handed out with an AccessShareLock on their tables.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
+#include "access/relation.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "nodes/execnodes.h"
 #include "parser/parse_type.h"
@@ -18,8 +21,10 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/typcache.h"
 #include "utils/varlena.h"
 
+#include "compat.h"
 #include "model/internal.h"
 
 /* A class or a table as the directory lists it. */
@@ -195,12 +200,47 @@ require_key(Model *model, bool missing_ok)
 					model->relation_name, model->class_name)));
 }
 
+Relation
+relation_open_existing(Oid relid)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation with OID %u does not exist", relid),
+				 errdetail("It was dropped meanwhile.")));
+	return rel;
+}
+
+/*
+ * Whoever has a model makes and reads rows of its type, so the type stays as
+ * it is until the end of this subtransaction at least.
+ */
+static void
+hold_definition(Oid relid)
+{
+	static Oid	last_relid;
+	static LocalTransactionId last_lxid;
+	static SubTransactionId last_subid;
+
+	if (last_relid == relid && last_lxid == compat_my_lxid() &&
+		last_subid == GetCurrentSubTransactionId())
+		return;
+	LockRelationOid(relid, AccessShareLock);
+	last_relid = relid;
+	last_lxid = compat_my_lxid();
+	last_subid = GetCurrentSubTransactionId();
+}
+
 Model *
 model_by_relid(Oid relid, bool missing_ok)
 {
-	Model	   *model = metadata_model(relid);
+	Model	   *model;
 	char	   *name;
 
+	hold_definition(relid);
+	model = metadata_model(relid);
 	if (model != NULL)
 		return require_key(model, missing_ok);
 	if (missing_ok)
@@ -272,6 +312,16 @@ model_by_class(const char *name, bool missing_ok)
 					 quote_literal_cstr(entry->schema_name))));
 }
 
+static void
+report_altered(Model *model, const char *when)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("%s was altered while the statement %s",
+					model->relation_name, when),
+			 errhint("Run the statement again.")));
+}
+
 /*
  * A statement is planned without a lock on the table whose rows a call in its
  * FROM returns, so the table may have been altered since.
@@ -294,11 +344,7 @@ check_expected_row(FunctionCallInfo fcinfo, Oid typid, Model *model)
 			TupleDescAttr(expected, i)->atttypid ==
 			TupleDescAttr(model->tupdesc, i)->atttypid)
 			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("%s was altered while the statement was planned",
-						model->relation_name),
-				 errhint("Run the statement again.")));
+		report_altered(model, "was planned");
 	}
 }
 
@@ -306,7 +352,8 @@ Model *
 model_from_argument(FunctionCallInfo fcinfo, int argno)
 {
 	Oid			typid = get_fn_expr_argtype(fcinfo->flinfo, argno);
-	Oid			relid;
+	Oid			rowtype;
+	TupleDesc	given = NULL;
 	Model	   *model;
 
 	if (!OidIsValid(typid))
@@ -314,15 +361,22 @@ model_from_argument(FunctionCallInfo fcinfo, int argno)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("could not determine the row type of argument %d",
 						argno + 1)));
-	/* from here on the row type stays as it is */
-	relid = typeidTypeRelid(getBaseType(typid));
-	if (OidIsValid(relid))
-		LockRelationOid(relid, AccessShareLock);
+	/* a row was made before the table is locked */
+	rowtype = getBaseType(typid);
+	if (!fcinfo->args[argno].isnull && OidIsValid(typeidTypeRelid(rowtype)))
+		given = lookup_rowtype_tupdesc(rowtype, -1);
 	model = model_by_rowtype(typid, false);
+	if (given != NULL)
+	{
+		if (given != model->tupdesc && !equalTupleDescs(given, model->tupdesc))
+			report_altered(model, "ran");
+		ReleaseTupleDesc(given);
+	}
 	check_expected_row(fcinfo, typid, model);
 	return model;
 }
 
+/* For those who look at models only: their tables are not locked. */
 List *
 model_list(void)
 {
@@ -340,9 +394,9 @@ model_list(void)
 	}
 	foreach(lc, relids)
 	{
-		Model	   *model = model_by_relid(lfirst_oid(lc), true);
+		Model	   *model = metadata_model(lfirst_oid(lc));
 
-		if (model)
+		if (model && model->nkeys > 0)
 			result = lappend(result, model);
 	}
 	return result;

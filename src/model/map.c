@@ -217,7 +217,7 @@ void
 model_map(Oid relid, const char *class_name, const char *version_column,
 		  List *primary_key)
 {
-	Relation	rel = relation_open(relid, AccessShareLock);
+	Relation	rel = relation_open_existing(relid);
 
 	catalog_check_owner(relid);
 	check_mappable(rel);

@@ -27,6 +27,7 @@
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 #include "utils/syscache.h"
 
 #include "model/internal.h"
@@ -140,7 +141,11 @@ relcache_callback(Datum arg, Oid relid)
 	if (entry->model == NULL && !entry->watched)
 		return;
 	if (entry->model)
+	{
 		invalidate_model(entry->model);
+		/* plans with calls that return its rows do not depend on the table */
+		ResetPlanCache();
+	}
 	if (entry->watched)
 		invalidate_dependents(relid);
 	directory_reset();

@@ -24,6 +24,7 @@
 #include "fmgr.h"
 #include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
+#include "utils/relcache.h"
 
 /* One column of a model's primary key, with what compares and hashes it. */
 typedef struct ModelKeyColumn
@@ -151,6 +152,12 @@ extern AttrNumber model_attnum(Model *model, const char *name,
 
 /* All mapped models that have a relation, in no order: List of Model *. */
 extern List *model_list(void);
+
+/*
+ * Opens a relation that may have been dropped since its OID was looked up,
+ * which is 42P01; locks it with AccessShareLock.
+ */
+extern Relation relation_open_existing(Oid relid);
 
 /*
  * A counter that moves whenever any model, relationship, relation or schema

@@ -502,6 +502,8 @@ bulk_execute(BulkCall *call, Session *session, BulkStatement *statement)
 								  call->is_delete);
 		else if (plan == BULK_REREAD)
 			synchronize_reread(session, call->model, call->is_delete);
+		else if (session != NULL && call->synchronize == SYNCHRONIZE_FALSE)
+			session_objects_left_alone(session, call->model);
 		sessions_expire_written(call->model->relid, session);
 	}
 	if (evaluation != NULL)

@@ -212,17 +212,6 @@ flush_receive(TupleTableSlot *slot, DestReceiver *self)
  * ------------------------------------------------------------------------
  */
 
-/* 40001: what the change was based on is not what is stored. */
-static void
-report_stale(Model *model, char *key, const char *what)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-			 errmsg("%s %s is stale: %s since it was loaded",
-					model->class_name, key, what),
-			 errhint("ROLLBACK and try again.")));
-}
-
 /*
  * The row was not written, without an error of the server's: somebody changed
  * or deleted it, or row security or a trigger left it out.

@@ -102,6 +102,7 @@ typedef struct ModelObjects
 	bool		several_scopes; /* objects of several users or settings */
 	bool		indirect;		/* no table: any DML may change its rows */
 	uint64		expirations;	/* how often its objects were expired */
+	bool		left_alone;		/* a bulk statement wrote rows, not objects */
 	struct ReferenceIndex *references;	/* by foreign keys; in reference.c */
 } ModelObjects;
 
@@ -370,6 +371,16 @@ extern char *numbered_rows_sql(Model *model);
  */
 extern bool row_exists(Model *model, const Datum *key, TransactionId *xmin,
 					   int64 *number);
+
+/* 40001: what a change is based on is not what is stored. */
+pg_noreturn extern void report_stale(Model *model, char *key,
+									 const char *what);
+
+/*
+ * The object is about to be compared with: what was loaded has to be what is
+ * stored now, or is forgotten.  40001 if somebody else has changed the row.
+ */
+extern void session_object_recheck(Model *model, Object *object);
 
 /* ------------------------------------------------------------------------
  * in reference.c: objects by the values of their foreign keys

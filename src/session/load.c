@@ -202,3 +202,44 @@ session_load_by_keys(Session *session, Model *model, int n, Datum **keys,
 						  &receiver.pub);
 	SPI_finish();
 }
+
+/* ------------------------------------------------------------------------
+ * stale objects
+ * ------------------------------------------------------------------------
+ */
+void
+report_stale(Model *model, char *key, const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("%s %s is stale: %s since it was loaded",
+					model->class_name, key, what),
+			 errhint("ROLLBACK and try again.")));
+}
+
+void
+session_object_recheck(Model *model, Object *object)
+{
+	const Datum *key = object_key(object);
+	ObjectVersion *version = object->top;
+	TransactionId xmin = InvalidTransactionId;
+	int64		number = -1;
+
+	if (version->state != OBJECT_PERSISTENT || version->stored == NULL ||
+		object_is_modified(object) || object_row_is_certain(object))
+		return;
+	if (version_is_known(version) && row_exists(model, key, &xmin, &number))
+	{
+		object = session_find(object->session, model, key);
+		if (object == NULL)
+			return;
+		version = object->top;
+		if (version->xmin == xmin && version->number == number)
+			return;
+		if (!TransactionIdIsValid(xmin) ||
+			!TransactionIdIsCurrentTransactionId(xmin))
+			report_stale(model, model_key_to_text(model, key),
+						 "somebody else changed its row");
+	}
+	object_expire_values(object);
+}

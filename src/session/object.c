@@ -82,7 +82,8 @@ object_row_is_certain(Object *object)
 {
 	ObjectVersion *version = object->top;
 
-	if (version->state != OBJECT_PERSISTENT || version->stored == NULL)
+	if (version->state != OBJECT_PERSISTENT || version->stored == NULL ||
+		object->model_objects->left_alone)
 		return false;
 	if (version->rewritten ||
 		(TransactionIdIsValid(version->xmin) &&
@@ -93,6 +94,14 @@ object_row_is_certain(Object *object)
 	while (version->below != NULL && version->below->stored == version->stored)
 		version = version->below;
 	return version->level != NULL;	/* not of an earlier transaction */
+}
+
+/* Which of them are outdated is not known, nor worth the trouble. */
+void
+session_objects_left_alone(Session *session, Model *model)
+{
+	if (session->nobjects > 0)
+		model_objects(session, model)->left_alone = true;
 }
 
 List *

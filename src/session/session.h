@@ -148,6 +148,9 @@ extern bool object_is_modified(Object *object);
 /* Is its stored row what a statement of this transaction sees? */
 extern bool object_row_is_certain(Object *object);
 
+/* A bulk statement's rows are written, and the objects left as they were. */
+extern void session_objects_left_alone(Session *session, Model *model);
+
 /*
  * After a bulk statement the object's stored row is row (copied).  Pending
  * changes of the columns in set_columns (attribute numbers, offset by
