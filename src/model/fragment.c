@@ -154,7 +154,10 @@ fragment_expression(const char *sql, const char *what)
 		not_a(what, sql, "one expression");
 	target = linitial_node(ResTarget, select->targetList);
 	check_quotes(sql, what, target);
-	if (target->name != NULL || target->indirection != NIL)
+	/* a star is expanded in a target list, and unknown elsewhere */
+	if (target->name != NULL || target->indirection != NIL ||
+		(IsA(target->val, ColumnRef) &&
+		 IsA(llast(((ColumnRef *) target->val)->fields), A_Star)))
 		not_a(what, sql, "one expression");
 	return target->val;
 }
