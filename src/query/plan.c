@@ -341,7 +341,10 @@ open_store(QueryScanState *state, TupleDesc tupdesc)
 										   tupdesc, &TTSOpsMinimalTuple);
 }
 
-/* Reads the function to its end, as a function scan does. */
+/*
+ * Reads the function to its end, as a function scan does.  The columns are
+ * those that the plan was made with; the call refuses if it has others.
+ */
 static void
 call_at_once(QueryScanState *state)
 {
@@ -349,10 +352,9 @@ call_at_once(QueryScanState *state)
 	MemoryContext arguments = AllocSetContextCreate(CurrentMemoryContext,
 													"pg_orm arguments",
 													ALLOCSET_SMALL_SIZES);
-	TupleDesc	tupdesc;
+	TupleDesc	tupdesc =
+	CreateTupleDescCopy(state->css.ss.ss_ScanTupleSlot->tts_tupleDescriptor);
 
-	(void) get_expr_result_type((Node *) state->call->expr, NULL, &tupdesc);
-	tupdesc = CreateTupleDescCopy(tupdesc);
 	state->store = ExecMakeTableFunctionResult(state->call, econtext,
 											   arguments, tupdesc,
 											   true);
