@@ -145,12 +145,6 @@ catalog_model_def(void)
 	return catalog_look_up() ? catalog.model_def : InvalidOid;
 }
 
-Oid
-catalog_relationship_def(void)
-{
-	return catalog_look_up() ? catalog.relationship_def : InvalidOid;
-}
-
 void
 catalog_reset(void)
 {
@@ -360,22 +354,6 @@ model_defs(void)
 		return NIL;
 	return catalog_scan(catalog.model_def, catalog.model_class_index, 0,
 						NULL, read_model);
-}
-
-RelationshipDef *
-relationship_def_by_name(const char *class_name, const char *name)
-{
-	ScanKeyData keys[2];
-	List	   *rows;
-
-	if (!catalog_look_up())
-		return NULL;
-	text_key(&keys[0], REL_CLASS, class_name);
-	text_key(&keys[1], REL_NAME, name);
-	rows = catalog_scan(catalog.relationship_def,
-						catalog.relationship_class_index, 2, keys,
-						read_relationship);
-	return rows == NIL ? NULL : linitial(rows);
 }
 
 List *

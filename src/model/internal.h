@@ -63,9 +63,8 @@ typedef struct RelationshipDef
  * ------------------------------------------------------------------------
  */
 
-/* The config tables; InvalidOid if the extension is not installed. */
+/* The config table of classes; InvalidOid if the extension is not installed. */
 extern Oid	catalog_model_def(void);
-extern Oid	catalog_relationship_def(void);
 
 /* Forgets the OIDs of the config tables: safe in an invalidation callback. */
 extern void catalog_reset(void);
@@ -76,8 +75,6 @@ extern bool catalog_is_config(Oid relid);
 /* Rows by key, or NULL. */
 extern ModelDef *model_def_by_class(const char *class_name);
 extern ModelDef *model_def_by_relation(Oid relid);
-extern RelationshipDef *relationship_def_by_name(const char *class_name,
-												 const char *name);
 
 /* All rows; those of a class, and those with a backref that lead to it. */
 extern List *model_defs(void);
