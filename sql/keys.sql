@@ -92,6 +92,22 @@ SELECT twice('k_rounded', '1.0', '1.004');
 SELECT class, identity, state FROM orm.session_objects ORDER BY class COLLATE "C", identity::text;
 ROLLBACK;
 
+-- a key of another type is that of a row only if it is equal to one
+BEGIN;
+SELECT orm.add(NULL::k_rounded, '{"k": 2, "v": "two"}');
+CREATE TABLE k_int (id int PRIMARY KEY);
+CREATE TABLE k_date (id date PRIMARY KEY);
+INSERT INTO k_int VALUES (1), (2);
+INSERT INTO k_date VALUES ('2020-01-01');
+SELECT orm.map('k_int'), orm.map('k_date');
+SELECT orm.get(NULL::k_int, 2.0), orm.get(NULL::k_int, 1.5), orm.get(NULL::k_int, 2::bigint),
+	orm.get(NULL::k_int, 1::float8), orm.get(NULL::k_int, 1.2::float8);
+SELECT orm.get(NULL::k_int, VARIADIC ARRAY[1.0]), orm.get(NULL::k_int, VARIADIC ARRAY[1.1]);
+SELECT orm.get(NULL::k_date, '2020-01-01 00:00'::timestamp), orm.get(NULL::k_date, '2020-01-01 10:00'::timestamp);
+SELECT orm.to_one(NULL::k_int, 1.0), orm.to_one(NULL::k_int, 1.4);
+SELECT orm.get(NULL::k_rounded, 2), orm.get(NULL::k_rounded, 2::float8), orm.get(NULL::k_rounded, 2.001);
+ROLLBACK;
+
 --
 -- Keys that are left out, or NULL
 --

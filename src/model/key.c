@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "nodes/parsenodes.h"
@@ -20,6 +21,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "compat.h"
 #include "model/model.h"
@@ -36,11 +38,21 @@ typedef enum KeyConversion
 	CONVERT_IO					/* by output and input function */
 } KeyConversion;
 
+/* A function that casts; PostgreSQL gives it one to three arguments. */
+typedef struct Cast
+{
+	FmgrInfo	function;
+	int			nargs;
+} Cast;
+
 typedef struct KeyConverter
 {
 	KeyConversion conversion;
-	int			nargs;			/* of the cast's function */
-	FmgrInfo	function;		/* the cast, or the output function */
+	Cast		cast;
+	bool		may_lose;		/* the cast back tells what it did not keep */
+	Cast		back;
+	FmgrInfo	equal;			/* of the value's own type */
+	FmgrInfo	function;		/* the output function */
 	FmgrInfo	input;
 	Oid			typioparam;
 	int32		typmod;			/* for the input function */
@@ -190,6 +202,37 @@ is_text(Oid typid)
 	return category == TYPCATEGORY_STRING;
 }
 
+static void
+prepare_cast(Cast *cast, Oid function, MemoryContext mcxt)
+{
+	cast->nargs = get_func_nargs(function);
+	fmgr_info_cxt(function, &cast->function, mcxt);
+}
+
+/*
+ * A cast that is for assignments may round or cut: 1.5 is not the key 2.  What
+ * it gives is cast back, where there is a way, and compared.
+ */
+static void
+prepare_cast_back(KeyConverter *converter, Oid from, Oid target,
+				  MemoryContext mcxt)
+{
+	Oid			cast;
+	Oid			equality;
+
+	if (find_coercion_pathway(target, from, COERCION_IMPLICIT, &cast) !=
+		COERCION_PATH_NONE ||
+		find_coercion_pathway(from, target, COERCION_ASSIGNMENT, &cast) !=
+		COERCION_PATH_FUNC)
+		return;
+	equality = lookup_type_cache(from, TYPECACHE_EQ_OPR)->eq_opr;
+	if (!OidIsValid(equality))
+		return;
+	converter->may_lose = true;
+	prepare_cast(&converter->back, cast, mcxt);
+	fmgr_info_cxt(get_opcode(equality), &converter->equal, mcxt);
+}
+
 /*
  * A length or precision of the key's type is not applied: a value that does
  * not fit is the key of no row, and must not become that of another one.
@@ -219,8 +262,8 @@ prepare_converter(KeyConverter *converter, Oid source, ModelKeyColumn *key,
 				break;
 			case COERCION_PATH_FUNC:
 				converter->conversion = CONVERT_FUNCTION;
-				converter->nargs = get_func_nargs(cast);
-				fmgr_info_cxt(cast, &converter->function, mcxt);
+				prepare_cast(&converter->cast, cast, mcxt);
+				prepare_cast_back(converter, from, target, mcxt);
 				break;
 			case COERCION_PATH_COERCEVIAIO:
 			case COERCION_PATH_ARRAYCOERCE:
@@ -283,33 +326,47 @@ key_arguments_prepare(FunctionCallInfo fcinfo, int first, Model *model,
 	return result;
 }
 
+/* A cast may want the typmod and whether it is explicit, too. */
 static Datum
-convert(KeyConverter *converter, Datum value)
+call_cast(Cast *cast, Datum value)
+{
+	if (cast->nargs == 1)
+		return FunctionCall1(&cast->function, value);
+	if (cast->nargs == 2)
+		return FunctionCall2(&cast->function, value, Int32GetDatum(-1));
+	return FunctionCall3(&cast->function, value, Int32GetDatum(-1),
+						 BoolGetDatum(false));
+}
+
+/* Returns false if no value of the key's type is equal to this one. */
+static bool
+convert(KeyConverter *converter, Datum value, Datum *result)
 {
 	switch (converter->conversion)
 	{
 		case CONVERT_NONE:
-			return value;
+			*result = value;
+			return true;
 		case CONVERT_FUNCTION:
-			/* a cast may want the typmod and whether it is explicit, too */
-			if (converter->nargs == 1)
-				return FunctionCall1(&converter->function, value);
-			if (converter->nargs == 2)
-				return FunctionCall2(&converter->function, value,
-									 Int32GetDatum(-1));
-			return FunctionCall3(&converter->function, value,
-								 Int32GetDatum(-1), BoolGetDatum(false));
+			*result = call_cast(&converter->cast, value);
+			return !converter->may_lose ||
+				DatumGetBool(FunctionCall2Coll(&converter->equal,
+											   DEFAULT_COLLATION_OID, value,
+											   call_cast(&converter->back,
+														 *result)));
 		case CONVERT_INPUT:
-			return InputFunctionCall(&converter->input,
-									 DatumGetCString(value),
-									 converter->typioparam,
-									 converter->typmod);
+			*result = InputFunctionCall(&converter->input,
+										DatumGetCString(value),
+										converter->typioparam,
+										converter->typmod);
+			return true;
 		case CONVERT_IO:
-			return InputFunctionCall(&converter->input,
-									 OutputFunctionCall(&converter->function,
-														value),
-									 converter->typioparam,
-									 converter->typmod);
+			*result = InputFunctionCall(&converter->input,
+										OutputFunctionCall(&converter->function,
+														   value),
+										converter->typioparam,
+										converter->typmod);
+			return true;
 	}
 	pg_unreachable();
 }
@@ -332,9 +389,9 @@ read_array(KeyArguments *arguments, FunctionCallInfo fcinfo, Datum *values)
 		wrong_number(arguments->class_name, arguments->nkeys, n);
 	for (int i = 0; i < n; i++)
 	{
-		if (nulls[i])
+		if (nulls[i] ||
+			!convert(&arguments->converters[i], elems[i], &values[i]))
 			return false;
-		values[i] = convert(&arguments->converters[i], elems[i]);
 	}
 	return true;
 }
@@ -347,10 +404,10 @@ key_arguments_read(KeyArguments *arguments, FunctionCallInfo fcinfo,
 		return read_array(arguments, fcinfo, values);
 	for (int i = 0; i < arguments->nkeys; i++)
 	{
-		if (PG_ARGISNULL(arguments->first + i))
+		if (PG_ARGISNULL(arguments->first + i) ||
+			!convert(&arguments->converters[i],
+					 PG_GETARG_DATUM(arguments->first + i), &values[i]))
 			return false;
-		values[i] = convert(&arguments->converters[i],
-							PG_GETARG_DATUM(arguments->first + i));
 	}
 	return true;
 }

@@ -238,7 +238,7 @@ typedef struct KeyArguments KeyArguments;
 extern KeyArguments *key_arguments_prepare(FunctionCallInfo fcinfo, int first,
 										   Model *model, MemoryContext mcxt);
 
-/* Returns false if one of the values is NULL. */
+/* Returns false if one of the values is NULL, or can be no key of the type. */
 extern bool key_arguments_read(KeyArguments *arguments,
 							   FunctionCallInfo fcinfo, Datum *values);
 

@@ -219,7 +219,7 @@ require_object_document(Model *model, Jsonb *doc)
 				 errmsg("a document of %s must be a JSON object",
 						model->class_name),
 				 JB_ROOT_IS_ARRAY(doc) && !JB_ROOT_IS_SCALAR(doc) ?
-				 errhint("For an array of documents call orm.add_all.") : 0));
+				 errhint("An array of documents is for orm.add_all.") : 0));
 }
 
 Datum
