@@ -238,6 +238,12 @@ SELECT * FROM orm.get(NULL::users, 9);
 SELECT count(*) FROM users;
 SELECT orm.delete(orm.get(NULL::users, 1));
 SELECT * FROM orm.get(NULL::users, 1);
+-- and none that is marked deleted, which is no reason to flush
+SET LOCAL orm.autoflush = on;
+SELECT * FROM orm.get(NULL::users, 1);
+:objects
+SELECT name FROM orm.add((1, 'again', NULL, NULL)::users);
+:objects
 ROLLBACK;
 
 --

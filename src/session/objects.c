@@ -257,11 +257,13 @@ get_row(Session *session, Model *model, const Datum *key, bool *found)
 	Object	   *object = session_find(session, model, key);
 	Datum		row;
 
-	*found = true;
+	*found = object == NULL || !object->top->marked_deleted;
 	if (object != NULL && access_memory_suffices(model) &&
-		object->top->state != OBJECT_DELETED && !object->top->marked_deleted &&
+		object->top->state != OBJECT_DELETED && *found &&
 		(row = object_current_datum(model, object)) != (Datum) 0)
 		return row;
+	if (!*found)
+		return (Datum) 0;		/* there is nothing to flush or to read */
 
 	session_autoflush(session);
 	*found = session_load_by_key(session, model, key, false);
