@@ -603,7 +603,9 @@ class State:
 
     def get(self, cls, key):
         o = self.find(cls, key)
-        if o is not None and o.state != "deleted" and not o.marked and o.current() is not None:
+        if o is not None and o.marked:
+            return None
+        if o is not None and o.state != "deleted" and o.current() is not None:
             return dict(o.current())
         self.autoflush_now()
         found = self.load(cls, key)
