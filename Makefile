@@ -83,6 +83,7 @@ PARTS = \
 	document/level_sql \
 	document/rows \
 	document/reader \
+	document/kept_reader \
 	document/reading \
 	document/lock \
 	document/parts \

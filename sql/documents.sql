@@ -331,6 +331,58 @@ INSERT INTO pairs_of VALUES (1, 'ab', 'c'), (2, 'a', 'bc'), (3, '', NULL), (4, N
 SELECT count(DISTINCT orm.row_etag(p, '{ a b }')) FROM pairs_of p;
 
 --
+-- what is kept of a selection from call to call follows what it depends on
+--
+CREATE TABLE node (id int PRIMARY KEY, up int REFERENCES node, n int, name text);
+INSERT INTO node VALUES (1, NULL, 10, 'a'), (2, 1, 20, 'b'), (3, 1, 15, 'c'), (4, 2, 5, 'd');
+SELECT orm.map('node', 'Node');
+SELECT orm.relate('Node', 'parent', 'Node', foreign_keys => '{up}', remote_side => '{id}', backref => 'nodes');
+CREATE FUNCTION label(node) RETURNS text STABLE LANGUAGE sql AS 'SELECT $1.name || $1.id';
+CREATE FUNCTION show_node(id int) RETURNS json LANGUAGE sql AS
+	$$ SELECT orm.document(o, '{ id label nodes(order_by: "ranking(node.n)") { n } }') FROM node o WHERE o.id = $1 $$;
+RESET ROLE;
+CREATE SCHEMA s1 AUTHORIZATION regress_orm_documents_user;
+CREATE SCHEMA s2 AUTHORIZATION regress_orm_documents_user;
+SET ROLE regress_orm_documents_user;
+CREATE FUNCTION s1.ranking(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
+CREATE FUNCTION s2.ranking(int) RETURNS int LANGUAGE sql AS 'SELECT -$1';
+SET search_path = public, s1;
+SELECT show_node(1);
+SET search_path = public, s2;
+SELECT show_node(1);
+SET search_path = public, s1;
+-- another function of the name, of another type
+DROP FUNCTION label(node);
+CREATE FUNCTION label(node) RETURNS int[] STABLE LANGUAGE sql AS 'SELECT ARRAY[$1.id, $1.n]';
+SELECT show_node(1);
+ALTER TABLE node ALTER n TYPE text USING 'n' || n;
+SELECT show_node(2);
+DROP FUNCTION label(node);
+CREATE FUNCTION label(node) RETURNS text STABLE LANGUAGE sql AS 'SELECT $1.name';
+CREATE OR REPLACE FUNCTION s1.ranking(text) RETURNS text LANGUAGE sql AS 'SELECT $1';
+SELECT show_node(1);
+ALTER TABLE node DROP n;
+SELECT show_node(1);
+ALTER TABLE node ADD n text;
+SELECT show_node(1);
+-- a function that wants the same document of another object
+DROP FUNCTION label(node);
+CREATE FUNCTION label(node) RETURNS json LANGUAGE plpgsql AS
+	$$ BEGIN RETURN CASE WHEN $1.up IS NOT NULL THEN show_node($1.up) END; END $$;
+SELECT show_node(4);
+-- after an error in the middle of it
+CREATE OR REPLACE FUNCTION label(node) RETURNS json LANGUAGE plpgsql AS
+	$$ BEGIN RETURN to_json(1 / ($1.id - 2)); END $$;
+SELECT show_node(i) FROM generate_series(1, 2) i;
+SELECT show_node(3);
+DO $$ BEGIN PERFORM show_node(2); EXCEPTION WHEN division_by_zero THEN RAISE NOTICE 'by zero'; END $$;
+SELECT show_node(3);
+RESET search_path;
+-- a limit for one parent, and for several
+SELECT f FROM orm.find('Node', '{ id nodes(limit: 1, offset: 1) { id } }', 'id = 1') f;
+SELECT f FROM orm.find('Node', '{ id nodes(limit: 1, order_by: "id DESC") { id } }', 'id < 3') f;
+
+--
 -- grants and row security are the caller's
 --
 ALTER TABLE person ENABLE ROW LEVEL SECURITY;

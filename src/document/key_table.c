@@ -291,6 +291,12 @@ key_table_count(KeyTable *table)
 }
 
 Datum
+key_table_value(KeyTable *table, int number, int column)
+{
+	return table->values[(Size) number * table->ncolumns + column];
+}
+
+Datum
 key_table_array(KeyTable *table, int column)
 {
 	KeyColumn  *definition = &table->columns[column];

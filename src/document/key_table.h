@@ -36,6 +36,8 @@ extern int	key_table_find(KeyTable *table, const Datum *values);
 
 extern int	key_table_count(KeyTable *table);
 
+extern Datum key_table_value(KeyTable *table, int number, int column);
+
 /* The values of one column, as an array of the column's type. */
 extern Datum key_table_array(KeyTable *table, int column);
 

@@ -26,6 +26,7 @@ typedef enum LevelSource
 	SOURCE_CRITERIA,			/* the root: by filter and so on */
 	SOURCE_KEY,					/* the root: by primary key */
 	SOURCE_ROW,					/* the root: a row value that is given */
+	SOURCE_ONE,					/* those of the one key that is wanted */
 	SOURCE_KEYS,				/* those of the keys that are wanted, the root too */
 	SOURCE_ALL					/* all, of which most are wanted */
 } LevelSource;
@@ -116,6 +117,7 @@ typedef struct Level
 	struct Level **children;
 
 	Composition *compositions[SOURCES]; /* as far as made */
+	KeptStatement *statements[SOURCES];
 	List	   *key_values[SOURCES];	/* Value * of the keys in them */
 
 	int		   *lengths;		/* nholes + 1, of the present row's text */

@@ -5,7 +5,8 @@
  *
  * A level below the root is read by the distinct keys of the rows above it,
  * which travel as one array for each column of the key, or, where most rows
- * are wanted, as a whole.  The first outputs of its statement are those by
+ * are wanted, as a whole.  One key alone, as that of a document by itself,
+ * travels as what it is, so that the planner knows that there is one.  The first outputs of its statement are those by
  * which its rows find their parents.  The columns of everything but the
  * table itself are renamed, so that the user's fragments, in which the
  * table's own columns are in scope, are not made ambiguous.
@@ -199,6 +200,18 @@ key_array(Composition *composition, Level *level, int i)
 	return psprintf("$%d", number);
 }
 
+/* "$3": one column of the only key that is wanted. */
+static char *
+only_key(Composition *composition, Level *level, int i)
+{
+	int			number = compose_datum(composition, "key",
+									   level->joins[i].typid, (Datum) 0, false);
+
+	level->key_values[SOURCE_ONE] = lappend(level->key_values[SOURCE_ONE],
+											llast(composition->values));
+	return psprintf("$%d", number);
+}
+
 /* "ROWS FROM (unnest($1), ...) AS orm_keys(orm_key_1, ...)" */
 static void
 append_key_rows(Composition *composition, Level *level)
@@ -215,23 +228,26 @@ append_key_rows(Composition *composition, Level *level)
 	appendStringInfoChar(text, ')');
 }
 
-/* "c.a = k.orm_key_1 AND ..." */
+/* "c.a = k.orm_key_1 AND ...", or "c.a = $1 AND ..." */
 static void
 append_key_equalities(Composition *composition, Level *level,
-					  const char *alias, Oid relid)
+					  LevelSource source, const char *alias, Oid relid)
 {
 	for (int i = 0; i < level->njoin; i++)
 	{
 		LevelJoin  *join = &level->joins[i];
 		Oid			type = get_atttype(relid, join->near);
 
-		appendStringInfo(&composition->text, "%s%s.%s%s %s %s.orm_key_%d",
+		appendStringInfo(&composition->text, "%s%s.%s%s %s %s",
 						 i > 0 ? " AND " : "", alias,
 						 quote_identifier(get_attname(relid, join->near, false)),
 						 join->collate,
 						 operator_sql(types_equality_required(type,
 															  join->typid)),
-						 keys_alias(composition), i + 1);
+						 source == SOURCE_ONE ?
+						 only_key(composition, level, i) :
+						 psprintf("%s.orm_key_%d", keys_alias(composition),
+								  i + 1));
 	}
 }
 
@@ -249,6 +265,12 @@ append_picked(Composition *composition, Level *level, LevelSource source,
 	appendStringInfo(text, " FROM %s AS %s", qualified_relation(relid), alias);
 	if (source == SOURCE_ALL)
 		return false;
+	if (source == SOURCE_ONE)
+	{
+		appendStringInfoString(text, " WHERE ");
+		append_key_equalities(composition, level, source, alias, relid);
+		return true;
+	}
 	if (level->njoin == 1)
 	{
 		Oid			type = get_atttype(relid, join->near);
@@ -264,7 +286,7 @@ append_picked(Composition *composition, Level *level, LevelSource source,
 	appendStringInfoString(text, " JOIN ");
 	append_key_rows(composition, level);
 	appendStringInfoString(text, " ON ");
-	append_key_equalities(composition, level, alias, relid);
+	append_key_equalities(composition, level, source, alias, relid);
 	return false;
 }
 
@@ -464,6 +486,27 @@ append_children(Composition *composition, Level *level, LevelSource source)
 					 level->field->filter, level->field->filter_by);
 }
 
+static char *
+count_parameter(Composition *composition, const char *name, int64 count)
+{
+	return psprintf("$%d", compose_datum(composition, name, INT8OID,
+										 Int64GetDatum(count), false));
+}
+
+/* LIMIT and OFFSET of a level. */
+static void
+append_limits(Composition *composition, Level *level)
+{
+	if (level->field->limit >= 0)
+		appendStringInfo(&composition->text, " LIMIT %s",
+						 count_parameter(composition, "limit",
+										 level->field->limit));
+	if (level->field->offset > 0)
+		appendStringInfo(&composition->text, " OFFSET %s",
+						 count_parameter(composition, "offset",
+										 level->field->offset));
+}
+
 static void
 compose_children(Composition *composition, Level *level, LevelSource source)
 {
@@ -471,18 +514,13 @@ compose_children(Composition *composition, Level *level, LevelSource source)
 	append_join_columns(composition, level, false);
 	append_columns(composition, level, false);
 	append_children(composition, level, source);
-	if (!level->to_one && level->order_column < 0)
+	if (!level->to_one && (level->order_column < 0 || is_limited(level)))
 	{
 		appendStringInfoString(&composition->text, " ORDER BY ");
 		append_order(composition, level, level_order(level));
 	}
-}
-
-static char *
-count_parameter(Composition *composition, const char *name, int64 count)
-{
-	return psprintf("$%d", compose_datum(composition, name, INT8OID,
-										 Int64GetDatum(count), false));
+	if (source == SOURCE_ONE)
+		append_limits(composition, level);
 }
 
 /* A limit for each parent, of many: by the number of the row. */
@@ -547,20 +585,13 @@ compose_children_lateral(Composition *composition, Level *level)
 	appendStringInfoString(text, " CROSS JOIN LATERAL (SELECT ");
 	append_columns(composition, level, true);
 	appendStringInfo(text, " FROM %s WHERE ", level->model->relation_name);
-	append_key_equalities(composition, level, composition->alias,
-						  level->model->relid);
+	append_key_equalities(composition, level, SOURCE_KEYS,
+						  composition->alias, level->model->relid);
 	compose_criteria(composition, "AND", level->field->filter,
 					 level->field->filter_by);
 	appendStringInfoString(text, " ORDER BY ");
 	append_order(composition, level, level_order(level));
-	if (level->field->limit >= 0)
-		appendStringInfo(text, " LIMIT %s",
-						 count_parameter(composition, "limit",
-										 level->field->limit));
-	if (level->field->offset > 0)
-		appendStringInfo(text, " OFFSET %s",
-						 count_parameter(composition, "offset",
-										 level->field->offset));
+	append_limits(composition, level);
 	appendStringInfo(text, ") AS %s", rows);
 }
 
@@ -684,6 +715,9 @@ level_composition(Level *level, LevelSource source)
 			break;
 		case SOURCE_ROW:
 			compose_root_of_row(composition, level);
+			break;
+		case SOURCE_ONE:
+			compose_children(composition, level, source);
 			break;
 		case SOURCE_KEYS:
 		case SOURCE_ALL:

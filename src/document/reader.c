@@ -325,11 +325,26 @@ level_get_composition(Level *level, LevelSource source)
 	return level->compositions[source];
 }
 
+/* It is pinned for as long as the reader lives. */
+static KeptStatement *
+level_get_statement(Level *level, LevelSource source)
+{
+	KeptStatement *kept = level->statements[source];
+
+	if (kept == NULL)
+	{
+		kept = kept_statement_get(level_get_composition(level, source));
+		kept_statement_pin(kept, level->reader->context);
+		level->statements[source] = kept;
+	}
+	return kept;
+}
+
 static void
 level_execute(Level *level, LevelSource source, DestReceiver *dest)
 {
 	Composition *composition = level_get_composition(level, source);
-	KeptStatement *kept = kept_statement_get(composition);
+	KeptStatement *kept = level_get_statement(level, source);
 	Datum	   *values;
 	char	   *nulls;
 
@@ -481,15 +496,20 @@ level_sort(Level *level)
 }
 
 static void
-level_set_keys(Level *level)
+level_set_keys(Level *level, LevelSource source)
 {
 	MemoryContext old = MemoryContextSwitchTo(level->reader->data);
 	int			i = 0;
 	ListCell   *cell;
 
-	(void) level_get_composition(level, SOURCE_KEYS);
-	foreach(cell, level->key_values[SOURCE_KEYS])
-		((Value *) lfirst(cell))->datum = key_table_array(level->keys, i++);
+	(void) level_get_composition(level, source);
+	foreach(cell, level->key_values[source])
+	{
+		((Value *) lfirst(cell))->datum = source == SOURCE_ONE ?
+			key_table_value(level->keys, 0, i) :
+			key_table_array(level->keys, i);
+		i++;
+	}
 	MemoryContextSwitchTo(old);
 }
 
@@ -500,16 +520,19 @@ level_read_children(Level *level)
 	for (int i = 0; i < level->nchildren; i++)
 	{
 		Level	   *child = level->children[i];
+		LevelSource source;
 
 		if (key_table_count(child->keys) == 0)
 			continue;
 		if (level_wants_all(child))
-			level_read(child, SOURCE_ALL);
+			source = SOURCE_ALL;
 		else
 		{
-			level_set_keys(child);
-			level_read(child, SOURCE_KEYS);
+			source = key_table_count(child->keys) == 1 ? SOURCE_ONE :
+				SOURCE_KEYS;
+			level_set_keys(child, source);
 		}
+		level_read(child, source);
 		if (child->nmatches == 0)
 			continue;
 		level_sort(child);
@@ -743,7 +766,7 @@ static void
 level_prepare(Level *level, LevelSource source)
 {
 	Composition *composition = level_get_composition(level, source);
-	KeptStatement *kept = kept_statement_get(composition);
+	KeptStatement *kept = level_get_statement(level, source);
 	Datum	   *values;
 	char	   *nulls;
 
@@ -814,7 +837,7 @@ reader_run_keys(Reader *reader, int n, Datum **keys, DocumentSink sink,
 	reader_reset(reader);
 	for (int i = 0; i < n; i++)
 		numbers[i] = key_table_add(root->keys, keys[i]);
-	level_set_keys(root);
+	level_set_keys(root, SOURCE_KEYS);
 	level_read(root, SOURCE_KEYS);
 	if (root->nmatches > 0)
 		level_sort(root);

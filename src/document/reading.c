@@ -8,9 +8,8 @@
  * STABLE functions: they read with the statement's snapshot, as the view's
  * own columns are, and are given the row itself.
  *
- * A reader that is used from row to row lives as long as the function call
- * site (fn_mcxt); that of orm.find as long as the call.  Locks are those of
- * the statements.
+ * The reader of orm.find lives as long as the call; others are kept
+ * (kept_reader.c).  Locks are those of the statements.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,21 +22,11 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
-#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "document/reader.h"
+#include "document/kept_reader.h"
 #include "session/session.h"
-
-/* A reader kept from row to row. */
-typedef struct KeptReader
-{
-	MemoryContext context;		/* of the reader */
-	Reader	   *reader;
-	Model	   *model;
-	text	   *selection;
-} KeptReader;
 
 /* A document as a value in the memory context of the caller. */
 typedef struct SingleDocument
@@ -136,58 +125,25 @@ orm_find(PG_FUNCTION_ARGS)
 }
 
 /* ------------------------------------------------------------------------
- * readers kept from row to row
+ * single documents
  * ------------------------------------------------------------------------
  */
-static bool
-kept_reader_serves(KeptReader *kept, Model *model, text *selection)
-{
-	return kept != NULL && kept->reader != NULL && kept->model == model &&
-		reader_is_valid(kept->reader) &&
-		VARSIZE_ANY(kept->selection) == VARSIZE_ANY(selection) &&
-		memcmp(kept->selection, selection, VARSIZE_ANY(selection)) == 0;
-}
 
-static void
-kept_reader_make(KeptReader *kept, Model *model, text *selection,
-				 const char *call, bool etag)
+/*
+ * The reader for a model and argument 1, a selection.  Needs an SPI
+ * connection, which it lives as long as.
+ */
+static Reader *
+argument_reader(FunctionCallInfo fcinfo, Model *model, const char *call,
+				bool etag)
 {
-	MemoryContext old = MemoryContextSwitchTo(kept->context);
-	ReaderRequest request = {.call = call,.etag = etag};
-
-	kept->reader = NULL;
-	MemoryContextReset(kept->context);
-	kept->model = model;
-	kept->selection = (text *) palloc(VARSIZE_ANY(selection));
-	memcpy(kept->selection, selection, VARSIZE_ANY(selection));
-	request.selection = selection_create(model, text_to_cstring(selection));
-	kept->reader = reader_create(&request);
-	MemoryContextSwitchTo(old);
-}
-
-/* The reader for argument 0, an object, and argument 1, a selection. */
-static KeptReader *
-kept_reader(FunctionCallInfo fcinfo, const char *call, bool etag)
-{
-	KeptReader *kept = fcinfo->flinfo->fn_extra;
-	Model	   *model = model_from_argument(fcinfo, 0);
 	text	   *selection;
 
 	if (PG_ARGISNULL(1))
 		(void) required_argument(fcinfo, 1, call, "selection");
 	selection = PG_GETARG_TEXT_PP(1);
-	if (kept == NULL)
-	{
-		kept = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
-									  sizeof(KeptReader));
-		kept->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt,
-											  "pg_orm reader",
-											  ALLOCSET_DEFAULT_SIZES);
-		fcinfo->flinfo->fn_extra = kept;
-	}
-	if (!kept_reader_serves(kept, model, selection))
-		kept_reader_make(kept, model, selection, call, etag);
-	return kept;
+	return kept_reader_get(call, model, VARDATA_ANY(selection),
+						   VARSIZE_ANY_EXHDR(selection), etag);
 }
 
 static void
@@ -220,20 +176,22 @@ Datum
 orm_document(PG_FUNCTION_ARGS)
 {
 	SingleDocument document = {.context = CurrentMemoryContext};
-	KeptReader *kept = kept_reader(fcinfo, "orm.document", false);
+	Model	   *model = model_from_argument(fcinfo, 0);
+	Reader	   *reader;
 	Datum		key[INDEX_MAX_KEYS];
 
-	if (PG_ARGISNULL(0) ||
-		!model_key_of_row(kept->model, PG_GETARG_HEAPTUPLEHEADER(0), key))
-		report_no_object();
 	SPI_connect();
+	reader = argument_reader(fcinfo, model, "orm.document", false);
+	if (PG_ARGISNULL(0) ||
+		!model_key_of_row(model, PG_GETARG_HEAPTUPLEHEADER(0), key))
+		report_no_object();
 	session_autoflush(session_current());
 	push_reading_snapshot();
-	if (!reader_run_key(kept->reader, key, single_sink, &document))
+	if (!reader_run_key(reader, key, single_sink, &document))
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("%s has no row with key %s", kept->model->class_name,
-						model_key_to_text(kept->model, key))));
+				 errmsg("%s has no row with key %s", model->class_name,
+						model_key_to_text(model, key))));
 	PopActiveSnapshot();
 	SPI_finish();
 	PG_RETURN_TEXT_P(document.json);
@@ -247,17 +205,18 @@ static bool
 document_of_row(FunctionCallInfo fcinfo, const char *call, bool etag,
 				SingleDocument *document)
 {
-	KeptReader *kept = kept_reader(fcinfo, call, etag);
+	Model	   *model = model_from_argument(fcinfo, 0);
+	Reader	   *reader;
 
 	document->context = CurrentMemoryContext;
 	document->json = document->etag = NULL;
-	if (PG_ARGISNULL(0))
-		return false;
 	SPI_connect();
-	reader_run_row(kept->reader, PG_GETARG_HEAPTUPLEHEADER(0), single_sink,
-				   document);
+	reader = argument_reader(fcinfo, model, call, etag);
+	if (!PG_ARGISNULL(0))
+		reader_run_row(reader, PG_GETARG_HEAPTUPLEHEADER(0), single_sink,
+					   document);
 	SPI_finish();
-	return true;
+	return !PG_ARGISNULL(0);
 }
 
 PG_FUNCTION_INFO_V1(orm_row_document);

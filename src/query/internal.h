@@ -192,6 +192,9 @@ extern void compose_operator(Composition *composition, const char *column,
 /* Needs an SPI connection, which the result outlives. */
 extern KeptStatement *kept_statement_get(Composition *composition);
 
+/* From now on it outlives the context, too. */
+extern void kept_statement_pin(KeptStatement *kept, MemoryContext context);
+
 /* ------------------------------------------------------------------------
  * in params.c: JSON values to parameters
  * ------------------------------------------------------------------------

@@ -12,7 +12,7 @@
  *
  * Memory: the cache is a child of CacheMemoryContext, each statement a child
  * of that.  A statement in use is pinned for as long as the SPI connection of
- * the call lives.  Locks are those of parse analysis and planning.
+ * the call lives, or what else holds it.  Locks are those of parse analysis and planning.
  *
  *-------------------------------------------------------------------------
  */
@@ -37,7 +37,7 @@
 
 typedef struct KeptEntry
 {
-	KeptStatement statement;
+	KeptStatement statement;	/* has to be first */
 	dlist_node	lru_node;
 	char	   *key;
 	int			key_length;
@@ -137,15 +137,15 @@ kept_unpin(void *arg)
 }
 
 static void
-kept_pin(KeptEntry *entry)
+kept_pin(KeptEntry *entry, MemoryContext context)
 {
-	KeptPin    *pin = palloc(sizeof(KeptPin));
+	KeptPin    *pin = MemoryContextAlloc(context, sizeof(KeptPin));
 
 	pin->entry = entry;
 	pin->callback.func = kept_unpin;
 	pin->callback.arg = pin;
 	entry->pins++;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &pin->callback);
+	MemoryContextRegisterResetCallback(context, &pin->callback);
 }
 
 static void
@@ -479,6 +479,12 @@ kept_statement_get(Composition *composition)
 		entry = kept_make(composition, key);
 		kept_insert(entry);
 	}
-	kept_pin(entry);
+	kept_pin(entry, CurrentMemoryContext);
 	return &entry->statement;
+}
+
+void
+kept_statement_pin(KeptStatement *kept, MemoryContext context)
+{
+	kept_pin((KeptEntry *) kept, context);
 }
