@@ -50,6 +50,22 @@ SELECT * FROM orm.find('Person', '{ "odd \"name" größe "a key": name }');
 SELECT * FROM orm.find('Person', '{ "\u006eame" } # the name', 'nid = 1');
 SELECT * FROM orm.find('Hobby', '{ * caption @hidden }', 'id = 1');
 
+-- a set of ROWS 1 is one value or null, and its query is planned with the rest
+CREATE FUNCTION pers_count(h hobby) RETURNS SETOF bigint ROWS 1 STABLE LANGUAGE sql
+	AS 'SELECT count(*) FROM person p WHERE p.hobby_id = h.id';
+CREATE FUNCTION first_pers(h hobby) RETURNS SETOF person ROWS 1 STABLE LANGUAGE sql
+	AS 'SELECT * FROM person p WHERE p.hobby_id = h.id ORDER BY p.nid LIMIT 1';
+CREATE FUNCTION bounds(h hobby) RETURNS TABLE (low int, high int) ROWS 1 STABLE LANGUAGE sql
+	AS 'SELECT min(nid), max(nid) FROM person p WHERE p.hobby_id = h.id HAVING count(*) > 0';
+CREATE FUNCTION names(h hobby) RETURNS SETOF text ROWS 1 STABLE LANGUAGE sql
+	AS 'SELECT name FROM person p WHERE p.hobby_id = h.id';
+SELECT * FROM orm.find('Hobby', '{ id pers_count first_pers bounds }');
+SELECT orm.row_document(h, '{ pers_count bounds }') FROM hobby h WHERE id = 2;
+SELECT * FROM orm.find('Person', '{ hobby { pers_count } }', 'nid < 4');
+SELECT * FROM orm.find('Hobby', '{ names }', 'id = 1');
+SELECT * FROM orm.find('Hobby', '{ names }', 'id = 2');
+SELECT count(*) FROM orm.explain($$SELECT * FROM orm.find('Hobby', '{ pers_count }', 'id = 2')$$) WHERE explain LIKE '%Scan on person%';
+
 -- relationships
 SELECT * FROM orm.find('Person', '{ name hobby { caption } }');
 SELECT * FROM orm.find('Hobby', '{ caption pers { name } }');

@@ -47,6 +47,7 @@ level_field_column(Level *level, SelectionField *field)
 		.attnum = field->attnum,
 		.function = field->function,
 		.returns_set = field->returns_set,
+		.one_row = field->one_row,
 		.typid = field->typid
 	};
 

@@ -40,6 +40,7 @@ typedef struct LevelColumn
 	Oid			cast;			/* cast to this type, or InvalidOid */
 	Oid			function;		/* or a function of the row */
 	bool		returns_set;
+	bool		one_row;		/* a set of at most one row */
 	Oid			typid;
 } LevelColumn;
 

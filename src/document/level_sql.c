@@ -100,8 +100,10 @@ append_column(StringInfo text, Model *model, LevelColumn *column,
 			  const char *row, const char *whole)
 {
 	if (OidIsValid(column->function))
-		appendStringInfo(text, column->returns_set ?
-						 "ARRAY(SELECT %s(%s))" : "%s(%s)",
+		appendStringInfo(text, column->returns_set ? "ARRAY(SELECT %s(%s))" :
+						 column->one_row ?
+						 "(SELECT orm_value FROM %s(%s) AS orm_value)" :
+						 "%s(%s)",
 						 quote_qualified_identifier(get_namespace_name(get_func_namespace(column->function)),
 													get_func_name(column->function)),
 						 whole);

@@ -5,7 +5,9 @@
  *
  * A column comes before a relationship of the same name, and that before a
  * function.  Functions are those of the table's schema with one argument, a
- * row of the table; who may execute them is for the executor to say.
+ * row of the table; who may execute them is for the executor to say.  One
+ * that returns a set of ROWS 1 gives one value, or null: unlike other
+ * functions in SQL, such ones with a query in them are inlined.
  *
  * Everything is allocated in the current memory context.  No locks: the
  * parser takes them when the statements are made.
@@ -56,7 +58,8 @@ resolve_function(SelectionField *field, Model *model)
 			continue;
 		field->kind = FIELD_FUNCTION;
 		field->function = form->oid;
-		field->returns_set = form->proretset;
+		field->returns_set = form->proretset && form->prorows != 1;
+		field->one_row = form->proretset && form->prorows == 1;
 		field->typid = form->prorettype;
 		found = true;
 	}

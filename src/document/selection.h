@@ -47,6 +47,7 @@ typedef struct SelectionField
 	AttrNumber	attnum;
 	Oid			function;
 	bool		returns_set;
+	bool		one_row;		/* a set of at most one row */
 	Oid			typid;
 
 	/* of a relationship */

@@ -39,16 +39,15 @@ CREATE TABLE reviews (
     movie_id int NOT NULL);
 """
 
-# PL/pgSQL keeps the plan of the query, SQL would make it for each statement
+# a set of ROWS 1, since the planner makes its query part of the statement
 FUNCTIONS = """
 CREATE FUNCTION full_name(p persons) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT p.first_name || CASE WHEN p.middle_name = '' THEN ' '
                                 ELSE ' ' || p.middle_name || ' ' END
            || p.last_name $$;
-CREATE FUNCTION avg_rating(m movies) RETURNS numeric LANGUAGE plpgsql STABLE
-AS $$ BEGIN
-    RETURN (SELECT avg(r.rating) FROM reviews r WHERE r.movie_id = m.id);
-END $$;
+CREATE FUNCTION avg_rating(m movies) RETURNS SETOF numeric ROWS 1
+LANGUAGE sql STABLE AS $$
+    SELECT avg(r.rating) FROM reviews r WHERE r.movie_id = m.id $$;
 """
 
 # from 0 to n - 1, by the number of the row and what it is for
