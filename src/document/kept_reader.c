@@ -38,6 +38,7 @@ typedef struct KeptReader
 	Oid			relid;
 	const char *call;
 	bool		etag;
+	bool		by_keys;
 	char	   *selection;
 	int			length;
 	List	   *search_path;
@@ -122,7 +123,7 @@ kept_reader_is_valid(KeptReader *kept, List *search_path)
 /* The reader that was asked for, whether it is still valid or not. */
 static KeptReader *
 kept_reader_find(const char *call, Model *model, const char *selection,
-				 int length, bool etag)
+				 int length, bool etag, bool by_keys)
 {
 	dlist_iter	iter;
 
@@ -131,7 +132,8 @@ kept_reader_find(const char *call, Model *model, const char *selection,
 		KeptReader *kept = dlist_container(KeptReader, node, iter.cur);
 
 		if (kept->relid == model->relid && kept->length == length &&
-			kept->etag == etag && strcmp(kept->call, call) == 0 &&
+			kept->etag == etag && kept->by_keys == by_keys &&
+			strcmp(kept->call, call) == 0 &&
 			memcmp(kept->selection, selection, length) == 0)
 			return kept;
 	}
@@ -144,19 +146,24 @@ kept_reader_find(const char *call, Model *model, const char *selection,
  */
 static KeptReader *
 kept_reader_make(const char *call, Model *model, const char *selection,
-				 int length, bool etag)
+				 int length, bool etag, bool by_keys)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "pg_orm reader",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	KeptReader *kept = palloc0(sizeof(KeptReader));
-	ReaderRequest request = {.call = call,.etag = etag};
+	ReaderRequest request = {
+		.call = call,
+		.etag = etag,
+		.by_keys = by_keys
+	};
 
 	kept->context = context;
 	kept->relid = model->relid;
 	kept->call = call;
 	kept->etag = etag;
+	kept->by_keys = by_keys;
 	kept->selection = pnstrdup(selection, length);
 	kept->length = length;
 	kept->changes = catalog_changes;
@@ -179,13 +186,15 @@ kept_reader_insert(KeptReader *kept)
 
 Reader *
 kept_reader_get(const char *call, Model *model, const char *selection,
-				int length, bool etag)
+				int length, bool etag, bool by_keys)
 {
-	KeptReader *kept = kept_reader_find(call, model, selection, length, etag);
+	KeptReader *kept = kept_reader_find(call, model, selection, length, etag,
+										by_keys);
 	List	   *search_path;
 
 	if (kept != NULL && kept->in_use)
-		return kept_reader_make(call, model, selection, length, etag)->reader;
+		return kept_reader_make(call, model, selection, length, etag,
+								by_keys)->reader;
 	search_path = fetch_search_path(true);
 	if (kept != NULL && !kept_reader_is_valid(kept, search_path))
 	{
@@ -196,7 +205,8 @@ kept_reader_get(const char *call, Model *model, const char *selection,
 	if (kept == NULL)
 	{
 		watch_catalog();
-		kept = kept_reader_make(call, model, selection, length, etag);
+		kept = kept_reader_make(call, model, selection, length, etag,
+								by_keys);
 		kept_reader_insert(kept);
 	}
 	else

@@ -12,10 +12,12 @@
 
 /*
  * The reader of a selection (its text, of so many bytes), without criteria.
- * It is the caller's until the current memory context, which is that of an
- * SPI connection, is gone.  call is a constant string.
+ * It is the caller's until the current memory context is gone or reset, which
+ * is not later than the end of the transaction.  call is a constant string;
+ * by_keys is as in ReaderRequest.
  */
 extern Reader *kept_reader_get(const char *call, Model *model,
-							   const char *selection, int length, bool etag);
+							   const char *selection, int length, bool etag,
+							   bool by_keys);
 
 #endif							/* PG_ORM_DOCUMENT_KEPT_READER_H */

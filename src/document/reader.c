@@ -762,6 +762,12 @@ reader_is_valid(Reader *reader)
 	return reader->generation == model_generation();
 }
 
+Selection *
+reader_selection(Reader *reader)
+{
+	return reader->request.selection;
+}
+
 static void
 level_prepare(Level *level, LevelSource source)
 {

@@ -48,6 +48,7 @@ typedef void (*DocumentSink) (void *arg, StringInfo json, const char *etag);
 
 extern Reader *reader_create(const ReaderRequest *request);
 extern bool reader_is_valid(Reader *reader);
+extern Selection *reader_selection(Reader *reader);
 
 /* Is there anything wrong with the criteria?  Before anything is flushed. */
 extern void reader_check(Reader *reader);

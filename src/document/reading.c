@@ -143,7 +143,7 @@ argument_reader(FunctionCallInfo fcinfo, Model *model, const char *call,
 		(void) required_argument(fcinfo, 1, call, "selection");
 	selection = PG_GETARG_TEXT_PP(1);
 	return kept_reader_get(call, model, VARDATA_ANY(selection),
-						   VARSIZE_ANY_EXHDR(selection), etag);
+						   VARSIZE_ANY_EXHDR(selection), etag, false);
 }
 
 static void

@@ -33,7 +33,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "document/reader.h"
+#include "document/kept_reader.h"
 #include "document/saving.h"
 #include "document/view.h"
 #include "session/graph.h"
@@ -188,7 +188,7 @@ append_selection_of(StringInfo text, Model *model, List *documents)
 	appendStringInfoString(text, " }");
 }
 
-static Selection *
+static char *
 selection_of_documents(Model *model, List *documents)
 {
 	StringInfoData text;
@@ -204,7 +204,7 @@ selection_of_documents(Model *model, List *documents)
 			containers = lappend(containers, &document->root);
 	}
 	append_selection_of(&text, model, containers);
-	return selection_create(model, text.data);
+	return text.data;
 }
 
 static bool
@@ -229,13 +229,15 @@ documents_of(Jsonb *doc)
 }
 
 static Datum
-save_documents(Selection *selection, List *documents, bool many)
+save_documents(Reader *reader, List *documents, bool many)
 {
-	DocumentReaders *readers = document_readers_create(selection);
+	DocumentReaders *readers =
+	document_readers_create(reader_selection(reader));
 	Datum	  **keys = documents_save(session_current(), readers, documents,
 									  many, NULL, SAVE_MERGE);
 	StringInfoData result;
 
+	readers->readers[false] = reader;
 	initStringInfo(&result);
 	appendStringInfoChar(&result, '[');
 	read_stored(readers, false, list_length(documents), keys, array_sink,
@@ -256,7 +258,8 @@ orm_save(PG_FUNCTION_ARGS)
 {
 	Model	   *model;
 	List	   *documents;
-	Selection  *selection;
+	char	   *selection;
+	Reader	   *reader;
 
 	session_require_writable("orm.save()");
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
@@ -267,8 +270,10 @@ orm_save(PG_FUNCTION_ARGS)
 	model = model_by_class(text_to_cstring(PG_GETARG_TEXT_PP(0)), false);
 	documents = documents_of(PG_GETARG_JSONB_P(1));
 	selection = PG_ARGISNULL(2) ? selection_of_documents(model, documents) :
-		selection_create(model, text_to_cstring(PG_GETARG_TEXT_PP(2)));
-	return save_documents(selection, documents,
+		text_to_cstring(PG_GETARG_TEXT_PP(2));
+	reader = kept_reader_get("orm.save", model, selection, strlen(selection),
+							 false, true);
+	return save_documents(reader, documents,
 						  is_array_document(PG_GETARG_JSONB_P(1)));
 }
 
