@@ -50,6 +50,7 @@ PARTS = \
 	session/flush_order \
 	session/flush_self \
 	session/flush_batch \
+	session/flush_items \
 	session/flush_sql \
 	session/own_statement \
 	session/autoflush \
@@ -111,6 +112,7 @@ REGRESS_TESTS = \
 	savepoints \
 	graphs \
 	plain_documents \
+	stored_as_sent \
 	cascades \
 	unit_of_work \
 	versions \

@@ -323,18 +323,23 @@ static List *
 batches_of_user(Session *session, Oid userid)
 {
 	List	   *batches = NIL;
+	ModelObjects *entry = NULL;
+	Model	   *model = NULL;
 	dlist_iter	iter;
 
 	dlist_foreach(iter, &session->unflushed)
 	{
 		Object	   *object = dlist_container(Object, unflushed_node, iter.cur);
-		Model	   *model;
 		FlushBatch *batch;
 
 		if (object->userid != userid)
 			continue;
-		model = objects_model(object->model_objects);
-		(void) model_objects(session, model);
+		if (object->model_objects != entry)
+		{
+			entry = object->model_objects;
+			model = objects_model(entry);
+			(void) model_objects(session, model);
+		}
 		batch = batch_for(&batches, object, model);
 		batch->objects = lappend(batch->objects, object);
 	}

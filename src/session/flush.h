@@ -40,10 +40,32 @@ typedef struct FlushItem
 	Object	   *object;
 	Datum	   *key;			/* under which its row comes back */
 	uint32		revision;		/* of its changes when they were sent */
+	bool		written;		/* its row was stored */
+	HeapTuple	row;			/* to be sent; after that the one that came
+								 * back, in the session's memory */
 	Datum		sent;			/* the row that was sent */
-	bool		written;		/* its row came back */
-	HeapTuple	returned;		/* that row, in the session's memory */
 } FlushItem;
+
+/* ------------------------------------------------------------------------
+ * in flush_items.c
+ * ------------------------------------------------------------------------
+ */
+
+/* The batch's objects as items in the order of their keys. */
+extern FlushItem *flush_batch_items(FlushBatch *batch);
+extern void flush_sort_items(FlushBatch *batch, FlushItem *items, int nitems);
+
+/* The row that the batch's statement is sent for the item. */
+extern HeapTuple flush_item_row(FlushBatch *batch, FlushItem *item);
+
+/* Rows that reference each other, where no column may be NULL meanwhile. */
+pg_noreturn extern void flush_report_unordered(FlushBatch *batch);
+
+/* Parameters of a statement: the items' rows, keys as rows, versions. */
+extern Datum flush_rows_array(Model *model, FlushItem *items, int nitems);
+extern Datum flush_old_rows_array(Model *model, FlushItem *items, int nitems);
+extern Datum flush_versions_array(FlushBatch *batch, FlushItem *items,
+								  int nitems);
 
 /* The item of a key, among items in the order of their keys, or NULL. */
 extern FlushItem *flush_item_find(Model *model, FlushItem *items, int nitems,
@@ -58,6 +80,12 @@ extern FlushItem *flush_item_find(Model *model, FlushItem *items, int nitems,
  * cannot be NULL, if there is one for these.
  */
 extern bool flush_order_items(FlushBatch *batch, FlushItem *items, int nitems);
+
+/*
+ * Are the rows of an INSERT stored as they are sent, so that none have to come
+ * back?  Then nothing can make it otherwise before the INSERT runs.
+ */
+extern bool flush_stores_as_sent(const FlushBatch *batch);
 
 /* Writes a batch and marks its objects; returns the number of rows. */
 extern int64 flush_batch(FlushBatch *batch);

@@ -16,14 +16,13 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "utils/array.h"
-#include "utils/datum.h"
+#include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/typcache.h"
+#include "utils/rls.h"
 
 #include "compat.h"
 #include "session/flush.h"
@@ -50,6 +49,7 @@ flush_kind_text(StatementKind kind)
 	switch (kind)
 	{
 		case STATEMENT_INSERT:
+		case STATEMENT_INSERT_AS_SENT:
 		case STATEMENT_LINK:
 			return "INSERT";
 		case STATEMENT_LOCK:
@@ -67,93 +67,6 @@ flush_kind_text(StatementKind kind)
  * what comes back
  * ------------------------------------------------------------------------
  */
-
-/* The order of a key's type; only a view's or foreign table's may have none. */
-static TypeCacheEntry *
-key_order(Model *model, int i)
-{
-	TypeCacheEntry *type = lookup_type_cache(model->keys[i].typid,
-											 TYPECACHE_CMP_PROC_FINFO);
-
-	return OidIsValid(type->cmp_proc_finfo.fn_oid) ? type : NULL;
-}
-
-static bool
-keys_have_order(Model *model)
-{
-	for (int i = 0; i < model->nkeys; i++)
-	{
-		if (key_order(model, i) == NULL)
-			return false;
-	}
-	return true;
-}
-
-static int
-key_compare(Model *model, const Datum *a, const Datum *b)
-{
-	for (int i = 0; i < model->nkeys; i++)
-	{
-		TypeCacheEntry *type = key_order(model, i);
-		int			order;
-
-		if (type == NULL)
-			continue;
-		order = DatumGetInt32(FunctionCall2Coll(&type->cmp_proc_finfo,
-												model->keys[i].collation,
-												a[i], b[i]));
-		if (order != 0)
-			return order;
-	}
-	return 0;
-}
-
-static int
-item_compare(const void *a, const void *b, void *arg)
-{
-	const FlushItem *item_a = a;
-	const FlushItem *item_b = b;
-
-	if (item_a->key == NULL || item_b->key == NULL)
-		return (item_a->key != NULL) - (item_b->key != NULL);
-	return key_compare(arg, item_a->key, item_b->key);
-}
-
-static FlushItem *
-find_among_all(Model *model, FlushItem *items, int nitems, const Datum *key)
-{
-	for (int i = 0; i < nitems; i++)
-	{
-		if (items[i].key != NULL && model_key_equal(model, items[i].key, key))
-			return &items[i];
-	}
-	return NULL;
-}
-
-/* Items without a key come last. */
-FlushItem *
-flush_item_find(Model *model, FlushItem *items, int nitems, const Datum *key)
-{
-	int			low = 0,
-				high = nitems;
-
-	if (!keys_have_order(model))
-		return find_among_all(model, items, nitems, key);
-	while (low < high)
-	{
-		int			middle = (low + high) / 2;
-		int			order = items[middle].key == NULL ? 1 :
-			key_compare(model, items[middle].key, key);
-
-		if (order == 0)
-			return &items[middle];
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
 
 /* The item of a row that came back: the guess, or else it is looked for. */
 static FlushItem *
@@ -200,7 +113,7 @@ flush_receive(TupleTableSlot *slot, DestReceiver *self)
 			 model->relation_name);
 	item->written = true;
 	if (row != NULL)
-		item->returned = session_copy_row(batch->session, row);
+		item->row = session_copy_row(batch->session, row);
 	receiver->guess = item - receiver->items + 1;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(receiver->row_context);
@@ -267,14 +180,31 @@ item_keep_later_changes(FlushBatch *batch, FlushItem *item,
 	later = bms_add_members(later, bms_difference(version->modified,
 												  batch->columns));
 	if (!bms_is_empty(later))
-		later = row_difference(model, item->returned, version->changed, later);
+		later = row_difference(model, item->row, version->changed, later);
 	if (bms_is_empty(later))
 	{
 		version_set_changed(version, NULL, NULL);
 		return;
 	}
-	row = row_overlay(model, item->returned, version->changed, later);
+	row = row_overlay(model, item->row, version->changed, later);
 	version_set_changed(version, session_copy_row(batch->session, row), later);
+}
+
+/* What came back is stored, or what was sent if nothing had to come back. */
+static void
+item_take_row(FlushBatch *batch, FlushItem *item, ObjectVersion *version,
+			  bool changed_later)
+{
+	HeapTupleData sent = row_as_tuple(item->sent);
+
+	if (item->row == NULL)
+		item->row = session_copy_row(batch->session, &sent);
+	version_set_stored(version, item->row);
+	if (!changed_later &&
+		(batch->kind != STATEMENT_INSERT || bms_is_empty(batch->late_columns)))
+		version_set_changed(version, NULL, NULL);
+	else if (version->changed != NULL)
+		item_keep_later_changes(batch, item, version);
 }
 
 /* What the server stored is the object's row now. */
@@ -284,6 +214,7 @@ item_written(FlushBatch *batch, FlushItem *item)
 	Model	   *model = batch->model;
 	Object	   *object = item->object;
 	ObjectVersion *version;
+	bool		changed_later;
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 
 	if (batch->kind == STATEMENT_DELETE)
@@ -293,16 +224,15 @@ item_written(FlushBatch *batch, FlushItem *item)
 	}
 	version = object_touch(object);
 	version->state = OBJECT_PERSISTENT;
-	version_set_stored(version, item->returned);
-	version_note(model, version, item->returned,
+	changed_later = object->revision != item->revision;
+	if (item->row == NULL && !changed_later)
+		version_store_changes(version);
+	else
+		item_take_row(batch, item, version, changed_later);
+	version_note(model, version, version->stored,
 				 model_has_xmin(model) ? GetCurrentTransactionId() :
 				 InvalidTransactionId);
-	if (object->revision == item->revision &&
-		(batch->kind != STATEMENT_INSERT || bms_is_empty(batch->late_columns)))
-		version_set_changed(version, NULL, NULL);
-	else if (version->changed != NULL)
-		item_keep_later_changes(batch, item, version);
-	if (model_key_of_row(model, item->returned->t_data, key))
+	if (model_key_of_row(model, version->stored->t_data, key))
 		version_follow_key(model, version, key);
 	object_refile(object);
 }
@@ -352,98 +282,6 @@ items_written(FlushBatch *batch, FlushItem *items, int nitems,
  * one statement
  * ------------------------------------------------------------------------
  */
-static Datum
-rows_array(Model *model, Datum *rows, int nrows)
-{
-	return PointerGetDatum(construct_array(rows, nrows, model->rowtype, -1,
-										   false, TYPALIGN_DOUBLE));
-}
-
-/* Rows that reference each other, where no column may be NULL meanwhile. */
-static void
-report_unordered(FlushBatch *batch)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("rows of %s and \"%s\" reference each other in a circle",
-					batch->model->class_name, get_rel_name(batch->unordered)),
-			 errhint("Let a foreign key of the circle be NULL, or make it DEFERRABLE INITIALLY DEFERRED.")));
-}
-
-/* The row with NULL in the foreign keys whose targets come later. */
-static HeapTuple
-row_without_late(FlushBatch *batch, FlushItem *item)
-{
-	Model	   *model = batch->model;
-	HeapTuple	row = item->object->top->changed;
-	int			natts = model->tupdesc->natts;
-	Datum	   *values = palloc(natts * sizeof(Datum));
-	bool	   *nulls = palloc(natts * sizeof(bool));
-	int			member = -1;
-
-	heap_deform_tuple(row, model->tupdesc, values, nulls);
-	while ((member = bms_next_member(batch->late_columns, member)) >= 0)
-	{
-		int			i = member + FirstLowInvalidHeapAttributeNumber - 1;
-
-		if (!nulls[i] && TupleDescAttr(model->tupdesc, i)->attnotnull)
-			report_unordered(batch);
-		nulls[i] = true;
-	}
-	return heap_form_tuple(model->tupdesc, values, nulls);
-}
-
-static Datum
-item_row(FlushBatch *batch, FlushItem *item)
-{
-	if (batch->kind == STATEMENT_DELETE || batch->model->association)
-		return row_of_key(batch->model, item->key);
-	if (batch->kind == STATEMENT_INSERT && !bms_is_empty(batch->late_columns))
-		return row_from_tuple(batch->model, row_without_late(batch, item));
-	return row_from_tuple(batch->model, item->object->top->changed);
-}
-
-static Datum
-versions_array(FlushBatch *batch, FlushItem *items, int nitems)
-{
-	Model	   *model = batch->model;
-	Oid			typid = flush_version_type(model);
-	Datum	   *versions = palloc(nitems * sizeof(Datum));
-	bool	   *nulls = palloc(nitems * sizeof(bool));
-	int			lower = 1;
-
-	for (int i = 0; i < nitems; i++)
-	{
-		ObjectVersion *version = items[i].object->top;
-
-		if (typid == INT8OID)
-		{
-			versions[i] = Int64GetDatum(version->number);
-			nulls[i] = version->number < 0;
-		}
-		else
-		{
-			versions[i] = TransactionIdGetDatum(version->xmin);
-			nulls[i] = !TransactionIdIsValid(version->xmin);
-		}
-	}
-	return PointerGetDatum(construct_md_array(versions, nulls, 1, &nitems,
-											  &lower, typid,
-											  typid == INT8OID ? 8 : 4, true,
-											  typid == INT8OID ?
-											  TYPALIGN_DOUBLE : TYPALIGN_INT));
-}
-
-static Datum
-old_rows_array(Model *model, FlushItem *items, int nitems)
-{
-	Datum	   *rows = palloc(nitems * sizeof(Datum));
-
-	for (int i = 0; i < nitems; i++)
-		rows[i] = row_of_key(model, items[i].key);
-	return rows_array(model, rows, nitems);
-}
-
 List *
 flush_unlink_subjects(const FlushBatch *batch)
 {
@@ -491,7 +329,8 @@ flush_subject(const FlushBatch *batch)
 	bool		by_columns = batch->kind == STATEMENT_INSERT ||
 	batch->kind == STATEMENT_UPDATE || batch->kind == STATEMENT_UPDATE_KEY;
 	StatementSubject subject = {
-		.kind = batch->kind,
+		.kind = flush_stores_as_sent(batch) ? STATEMENT_INSERT_AS_SENT :
+		batch->kind,
 		.model = batch->model,
 		.columns = by_columns ? batch->columns :
 		batch->kind == STATEMENT_RELEASE ? batch->late_columns : NULL
@@ -500,9 +339,20 @@ flush_subject(const FlushBatch *batch)
 	return subject;
 }
 
+static void
+items_stored_as_sent(FlushBatch *batch, FlushItem *items, int nitems,
+					 uint64 stored)
+{
+	if (stored != nitems)
+		elog(ERROR, "%d rows of %s were sent, and " UINT64_FORMAT " were stored",
+			 nitems, batch->model->relation_name, stored);
+	for (int i = 0; i < nitems; i++)
+		items[i].written = true;
+}
+
 /* Runs the batch's statement on some of its items; returns rows written. */
 static int64
-flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
+flush_items(FlushBatch *batch, FlushItem *items, int nitems)
 {
 	Model	   *model = batch->model;
 	FlushReceiver receiver = {.batch = batch,.items = items,.nitems = nitems};
@@ -517,90 +367,112 @@ flush_items(FlushBatch *batch, FlushItem *items, int nitems, Datum *rows)
 	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext,
 												 "pg_orm flushed row",
 												 ALLOCSET_SMALL_SIZES);
-	values[0] = rows_array(model, rows, nitems);
+	values[0] = flush_rows_array(model, items, nitems);
 	if (batch->kind != STATEMENT_INSERT && !model->association)
-		values[1] = versions_array(batch, items, nitems);
+		values[1] = flush_versions_array(batch, items, nitems);
 	if (batch->kind == STATEMENT_UPDATE_KEY)
-		values[2] = old_rows_array(model, items, nitems);
+		values[2] = flush_old_rows_array(model, items, nitems);
 	running = &receiver;
 	if (batch->kind == STATEMENT_DELETE)
 		written = unlink_deleted(batch, values[0]);
 	written += own_statement_execute(flush_plan(&subject), values, NULL,
 									&receiver.pub);
 	running = outer;
+	if (subject.kind == STATEMENT_INSERT_AS_SENT)
+		items_stored_as_sent(batch, items, nitems, written);
 	items_written(batch, items, nitems, expirations);
 	return written;
+}
+
+/* The relation that rows are inserted into, with its partitions. */
+static List *
+written_relations(Model *model, LOCKMODE lock)
+{
+	if (model->relkind == RELKIND_PARTITIONED_TABLE)
+		return find_all_inheritors(model->relid, lock, NULL);
+	LockRelationOid(model->relid, lock);
+	return list_make1_oid(model->relid);
+}
+
+static bool
+has_say_before_insert(Oid relid)
+{
+	Relation	relation = table_open(relid, NoLock);
+	bool		result = relation->rd_rel->relkind == RELKIND_VIEW ||
+	relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE ||
+	(relation->trigdesc != NULL &&
+	 relation->trigdesc->trig_insert_before_row);
+
+	table_close(relation, NoLock);
+	return result;
+}
+
+static bool
+any_has_say_before_insert(List *relids)
+{
+	ListCell   *cell;
+
+	foreach(cell, relids)
+	{
+		if (has_say_before_insert(lfirst_oid(cell)))
+			return true;
+	}
+	return false;
 }
 
 bool
 insert_one_by_one(Model *model)
 {
-	List	   *relids = list_make1_oid(model->relid);
-	bool		result = false;
-	ListCell   *cell;
+	return any_has_say_before_insert(written_relations(model,
+													   AccessShareLock));
+}
 
-	if (model->relkind == RELKIND_PARTITIONED_TABLE)
-		relids = find_all_inheritors(model->relid, AccessShareLock, NULL);
-	foreach(cell, relids)
+/*
+ * Does the server make nothing itself of a row of these columns?  It may by
+ * rules, and by generated columns and defaults of others.
+ */
+static bool
+makes_nothing(Relation relation, Bitmapset *columns)
+{
+	TupleDesc	tupdesc = RelationGetDescr(relation);
+
+	if (relation->rd_rules != NULL ||
+		(tupdesc->constr != NULL && compat_has_generated(tupdesc->constr)))
+		return false;
+	for (int i = 0; i < tupdesc->natts; i++)
 	{
-		Relation	relation = table_open(lfirst_oid(cell), AccessShareLock);
-
-		result = relation->rd_rel->relkind == RELKIND_VIEW ||
-			relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE ||
-			(relation->trigdesc != NULL &&
-			 relation->trigdesc->trig_insert_before_row);
-		table_close(relation, NoLock);
-		if (result)
-			break;
+		if (!TupleDescAttr(tupdesc, i)->attisdropped &&
+			!bms_is_member(column_member(i + 1), columns) &&
+			build_column_default(relation, i + 1) != NULL)
+			return false;
 	}
+	return true;
+}
+
+/*
+ * Locked as by the INSERT, so that no trigger can come meanwhile.  RETURNING
+ * needs the right to read the row, which is asked for here; policies may have
+ * something to say about that, so under row security rows come back.  They do
+ * as well while documents are saved, whose errors tell how far it has come.
+ */
+bool
+flush_stores_as_sent(const FlushBatch *batch)
+{
+	Model	   *model = batch->model;
+	Relation	relation;
+	bool		result;
+
+	if (batch->kind != STATEMENT_INSERT || model->association ||
+		batch->session->hold_nest_level > 0 ||
+		!bms_is_empty(batch->late_columns) || bms_is_empty(batch->columns) ||
+		any_has_say_before_insert(written_relations(model, RowExclusiveLock)) ||
+		check_enable_rls(model->relid, InvalidOid, true) == RLS_ENABLED)
+		return false;
+	access_require_select(model);
+	relation = table_open(model->relid, NoLock);
+	result = makes_nothing(relation, batch->columns);
+	table_close(relation, NoLock);
 	return result;
-}
-
-/* The object's key, in memory that no trigger can free. */
-static Datum *
-item_key(Model *model, Object *object)
-{
-	const Datum *key = object_key(object);
-	Datum	   *copy;
-
-	if (key == NULL)
-		return NULL;
-	copy = palloc(model->nkeys * sizeof(Datum));
-	for (int i = 0; i < model->nkeys; i++)
-		copy[i] = datumCopy(key[i], model->keys[i].typbyval,
-							model->keys[i].typlen);
-	return copy;
-}
-
-static void
-sort_items(FlushBatch *batch, FlushItem *items, int nitems)
-{
-	for (int i = 1; i < nitems; i++)
-	{
-		if (item_compare(&items[i - 1], &items[i], batch->model) > 0)
-		{
-			qsort_arg(items, nitems, sizeof(FlushItem), item_compare,
-					  batch->model);
-			return;
-		}
-	}
-}
-
-static FlushItem *
-batch_items(FlushBatch *batch)
-{
-	int			nitems = list_length(batch->objects);
-	FlushItem  *items = palloc0(nitems * sizeof(FlushItem));
-
-	for (int i = 0; i < nitems; i++)
-	{
-		Object	   *object = list_nth(batch->objects, i);
-
-		items[i].object = object;
-		items[i].key = item_key(batch->model, object);
-	}
-	sort_items(batch, items, nitems);
-	return items;
 }
 
 /*
@@ -634,7 +506,6 @@ flush_chunk(FlushBatch *batch, FlushItem **first, FlushItem *end,
 {
 	int			max = one_by_one ? 1 : end - *first;
 	FlushItem  *items = *first;
-	Datum	   *rows = palloc(max * sizeof(Datum));
 	Size		size = 0;
 	int			n = 0;
 
@@ -646,14 +517,12 @@ flush_chunk(FlushBatch *batch, FlushItem **first, FlushItem *end,
 		if (!item_is_due(batch, &item))
 			continue;
 		item.revision = item.object->revision;
-		item.sent = item_row(batch, &item);
-		size += VARSIZE_ANY(DatumGetPointer(item.sent));
+		item.row = flush_item_row(batch, &item);
+		size += item.row->t_len;
 		items[n++] = item;		/* closes the gap of those left out */
 	}
-	sort_items(batch, items, n);
-	for (int i = 0; i < n; i++)
-		rows[i] = items[i].sent;
-	return n == 0 ? 0 : flush_items(batch, items, n, rows);
+	flush_sort_items(batch, items, n);
+	return n == 0 ? 0 : flush_items(batch, items, n);
 }
 
 static bool
@@ -695,7 +564,7 @@ lock_rows(FlushBatch *batch)
 
 	batch->model = objects_model(first->model_objects);
 	subject = flush_subject(batch);
-	rows = old_rows_array(batch->model, batch_items(batch),
+	rows = flush_old_rows_array(batch->model, flush_batch_items(batch),
 						  list_length(batch->objects));
 	own_statement_execute(flush_plan(&subject), &rows, NULL, None_Receiver);
 }
@@ -703,7 +572,7 @@ lock_rows(FlushBatch *batch)
 static int64
 write_batch(FlushBatch *batch)
 {
-	FlushItem  *items = batch_items(batch);
+	FlushItem  *items = flush_batch_items(batch);
 	FlushItem  *end = items + list_length(batch->objects);
 	bool		one_by_one = batch->kind == STATEMENT_INSERT &&
 		insert_one_by_one(batch->model);
@@ -763,10 +632,10 @@ flush_release(FlushBatch *batch)
 	if (bms_is_empty(batch->late_columns))
 		return;
 	if (OidIsValid(batch->unordered))
-		report_unordered(batch);
-	items = batch_items(batch);
-	values[0] = old_rows_array(batch->model, items, nitems);
-	values[1] = versions_array(batch, items, nitems);
+		flush_report_unordered(batch);
+	items = flush_batch_items(batch);
+	values[0] = flush_old_rows_array(batch->model, items, nitems);
+	values[1] = flush_versions_array(batch, items, nitems);
 	own_statement_execute(flush_plan(&subject), values, NULL, None_Receiver);
 }
 

@@ -50,9 +50,10 @@ insert_sql(const StatementSubject *subject)
 		appendStringInfo(&values, "%sr.%s", separator, column);
 	}
 	return psprintf("/* pg_orm flush %s */ INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE "
-					"SELECT %s FROM pg_catalog.unnest($1) AS r RETURNING t.*",
+					"SELECT %s FROM pg_catalog.unnest($1) AS r%s",
 					class_comment(model), model->relation_name, names.data,
-					values.data);
+					values.data, subject->kind == STATEMENT_INSERT ?
+					" RETURNING t.*" : "");
 }
 
 /*
@@ -371,6 +372,7 @@ typedef struct FlushStatement
 
 static const FlushStatement flush_statements[] = {
 	[STATEMENT_INSERT] = {insert_sql, 1},
+	[STATEMENT_INSERT_AS_SENT] = {insert_sql, 1},
 	[STATEMENT_UPDATE] = {update_sql, 2},
 	[STATEMENT_UPDATE_KEY] = {update_key_sql, 3},
 	[STATEMENT_LOCK] = {lock_sql, 1},

@@ -306,6 +306,23 @@ version_set_changed(ObjectVersion *version, HeapTuple row,
 	version->modified = modified;
 }
 
+/* The row is moved, unless the version below has it as its own change. */
+void
+version_store_changes(ObjectVersion *version)
+{
+	HeapTuple	row = version->changed;
+
+	if (version->below != NULL && version->below->changed == row)
+		version_set_stored(version,
+						   session_copy_row(version->object->session, row));
+	else
+	{
+		version->changed = NULL;
+		version_set_stored(version, row);
+	}
+	version_set_changed(version, NULL, NULL);
+}
+
 void
 version_note(Model *model, ObjectVersion *version, HeapTuple row,
 			 TransactionId xmin)

@@ -254,6 +254,8 @@ extern bool version_is_known(const ObjectVersion *version);
 extern void version_set_stored(ObjectVersion *version, HeapTuple row);
 extern void version_set_changed(ObjectVersion *version, HeapTuple row,
 								Bitmapset *modified);
+/* What was pending is the stored row. */
+extern void version_store_changes(ObjectVersion *version);
 extern void version_set_key(Model *model, ObjectVersion *version,
 							const Datum *key);
 
@@ -417,6 +419,7 @@ typedef enum StatementKind
 	STATEMENT_MEMBERS,			/* what a relationship leads to */
 	STATEMENT_MEMBERS_ALL,		/* the same for several owners */
 	STATEMENT_INSERT,
+	STATEMENT_INSERT_AS_SENT,	/* without RETURNING */
 	STATEMENT_UPDATE,
 	STATEMENT_UPDATE_KEY,
 	STATEMENT_LOCK,				/* rows that several statements will write */
@@ -556,6 +559,7 @@ extern Datum row_from_tuple(Model *model, HeapTuple tuple);
 
 /* A row that has nothing but its key: enough to find the stored one. */
 extern Datum row_of_key(Model *model, const Datum *key);
+extern HeapTuple row_of_key_tuple(Model *model, const Datum *key);
 
 /* Columns in which the two rows differ, of those in among (or of all). */
 extern Bitmapset *row_difference(Model *model, HeapTuple a, HeapTuple b,

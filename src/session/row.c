@@ -152,8 +152,8 @@ row_of_slot(Model *model, TupleTableSlot *slot, int nextra)
 	return row;
 }
 
-Datum
-row_of_key(Model *model, const Datum *key)
+HeapTuple
+row_of_key_tuple(Model *model, const Datum *key)
 {
 	int			natts = model->tupdesc->natts;
 	Datum	   *values = palloc0(natts * sizeof(Datum));
@@ -165,8 +165,13 @@ row_of_key(Model *model, const Datum *key)
 		values[model->keys[i].attnum - 1] = key[i];
 		nulls[model->keys[i].attnum - 1] = false;
 	}
-	return row_from_tuple(model, heap_form_tuple(model->tupdesc, values,
-												 nulls));
+	return heap_form_tuple(model->tupdesc, values, nulls);
+}
+
+Datum
+row_of_key(Model *model, const Datum *key)
+{
+	return row_from_tuple(model, row_of_key_tuple(model, key));
 }
 
 /* ------------------------------------------------------------------------
