@@ -77,6 +77,21 @@ arguments_are_plain(List *args)
 	return true;
 }
 
+/*
+ * Statements of a query string are separated by semicolons, so one that has
+ * none, or none but at its end, need not be parsed to be counted.
+ */
+static bool
+is_single_statement(const char *source)
+{
+	const char *semicolon = strchr(source, ';');
+
+	if (semicolon == NULL ||
+		semicolon[strspn(semicolon, "; \t\n\r\f")] == '\0')
+		return true;
+	return list_length(raw_parser(source, RAW_PARSE_DEFAULT)) == 1;
+}
+
 void
 client_call_start(FunctionCallInfo fcinfo, const char *call)
 {
@@ -93,8 +108,7 @@ client_call_start(FunctionCallInfo fcinfo, const char *call)
 		refuse_call(call, "It was called from within another statement.");
 	if (!arguments_are_plain(stmt->funcexpr->args))
 		refuse_call(call, "Its argument is neither a constant nor a parameter.");
-	if (list_length(raw_parser(ActivePortal->sourceText,
-							   RAW_PARSE_DEFAULT)) != 1)
+	if (!is_single_statement(ActivePortal->sourceText))
 		refuse_call(call, "It is one of several statements in a query string.");
 
 	running_level = GetCurrentTransactionNestLevel();

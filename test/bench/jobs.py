@@ -35,10 +35,13 @@ def write_documents(backend, n):
     path = backend.run(('SHOW data_directory',)) + '/users.copy'
     backend.run((
         'DROP TABLE IF EXISTS documents',
-        f"""CREATE TABLE documents AS
+        # not compressed, as the file is not
+        'CREATE TABLE documents (list jsonb)',
+        'ALTER TABLE documents ALTER list SET STORAGE external',
+        f"""INSERT INTO documents
             SELECT jsonb_agg(jsonb_build_object(
                 'name', 'user ' || i, 'age', i % 90,
-                'email', i || '@example.org')) AS list
+                'email', i || '@example.org'))
             FROM generate_series(1, {n}) i""",
         f"""COPY (SELECT u.name, u.age, u.email FROM documents,
                 jsonb_populate_recordset(NULL::users, list) u)
