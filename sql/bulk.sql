@@ -274,6 +274,24 @@ ROLLBACK TO s;
 SELECT id, email FROM orm.get(NULL::users, 1);
 :show
 ROLLBACK;
+-- 'auto' reads a few objects again rather than to look at thousands of rows
+CREATE TABLE many (id int PRIMARY KEY, n int DEFAULT 0);
+SELECT orm.map('many', 'Many');
+INSERT INTO many SELECT generate_series(1, 6000);
+ANALYZE many;
+BEGIN;
+SELECT * FROM orm.query(NULL::many, 'id IN (1, 2, 6000)', 'id');
+SELECT line FROM orm.explain($$orm.update_where(NULL::many, 'true', set => 'n = n + 1')$$) line WHERE line LIKE '/*%';
+SELECT line FROM orm.explain($$orm.update_where(NULL::many, 'id < 10', set => 'n = n + 1')$$) line WHERE line LIKE '/*%';
+SELECT line FROM orm.explain($$orm.update_where(NULL::many, 'true', set => 'id = id + 10000')$$) line WHERE line LIKE '/*%';
+SELECT line FROM orm.explain($$orm.delete_where(NULL::many, 'id < 6000')$$) line WHERE line LIKE '/*%';
+SELECT orm.update_where(NULL::many, 'id > 1', set => 'n = id + 1');
+SET LOCAL orm.autoflush = off;
+SELECT * FROM orm.query(NULL::many, 'id IN (1, 2, 6000)', 'id');
+SELECT orm.delete_where(NULL::many, 'id < 6000');
+SELECT orm.get(NULL::many, 1) IS NULL AS gone, orm.get(NULL::many, 6000);
+ROLLBACK;
+
 -- untyped parameters, as drivers send them
 PREPARE change AS SELECT orm.update_where(NULL::users, $1, $2, params => $3, synchronize_session => $4);
 BEGIN;

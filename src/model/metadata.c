@@ -50,7 +50,7 @@ static MemoryContext cache_context = NULL;
 static MemoryContext graveyard = NULL;
 static HTAB *cache = NULL;
 
-static uint64 generation = 1;
+uint64		model_generation_counter = 1;
 static ModelInvalidationCallback callbacks[MAX_INVALIDATION_CALLBACKS];
 static int	ncallbacks = 0;
 static ModelForgetCallback forget_callback = NULL;
@@ -78,7 +78,7 @@ invalidate_all(void)
 
 	directory_reset();
 	catalog_reset();
-	generation++;
+	model_generation_counter++;
 	if (cache == NULL)
 		return;
 	hash_seq_init(&status, cache);
@@ -149,7 +149,7 @@ relcache_callback(Datum arg, Oid relid)
 	if (entry->watched)
 		invalidate_dependents(relid);
 	directory_reset();
-	generation++;
+	model_generation_counter++;
 	dispatch(relid);
 }
 
@@ -185,12 +185,6 @@ metadata_init(void)
 	CacheRegisterSyscacheCallback(NAMESPACEOID, namespace_callback,
 								  (Datum) 0);
 	RegisterXactCallback(xact_callback, NULL);
-}
-
-uint64
-model_generation(void)
-{
-	return generation;
 }
 
 void
@@ -301,20 +295,20 @@ rebuild(CacheEntry *entry)
 	entry->watched = true;
 	do
 	{
-		before = generation;
+		before = model_generation();
 		model = model_build(entry->relid);
-	} while (before != generation && ++attempts < MAX_BUILD_ATTEMPTS);
+	} while (before != model_generation() && ++attempts < MAX_BUILD_ATTEMPTS);
 
 	if (entry->model)
 		MemoryContextSetParent(entry->model->context, graveyard);
 	if (model)
 	{
-		model->valid = before == generation;
+		model->valid = before == model_generation();
 		MemoryContextSetParent(model->context, cache_context);
 	}
 	entry->model = model;
 	entry->watched = was_watched;
-	entry->unmapped = model == NULL && before == generation;
+	entry->unmapped = model == NULL && before == model_generation();
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(temporary);
 }

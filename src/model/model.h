@@ -163,7 +163,13 @@ extern Relation relation_open_existing(Oid relid);
  * A counter that moves whenever any model, relationship, relation or schema
  * may have changed in a way that generated SQL could depend on.
  */
-extern uint64 model_generation(void);
+extern uint64 model_generation_counter;
+
+static inline uint64
+model_generation(void)
+{
+	return model_generation_counter;
+}
 
 /* Called with the relid of what changed, or InvalidOid for everything. */
 typedef void (*ModelInvalidationCallback) (Oid relid);

@@ -18,15 +18,27 @@
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "nodes/plannodes.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
 #include "query/internal.h"
 #include "session/session.h"
+
+/*
+ * To read an object again by its key costs as much as to look at so many rows
+ * that RETURNING gives; below a number of rows nobody notices either.
+ */
+#define ROWS_WORTH_OBJECT	2
+#define ROWS_WORTH_REREAD	5000
 
 typedef enum Synchronize
 {
@@ -410,6 +422,50 @@ look_at_objects(List *objects, bool *all_certain, bool *any_modified)
 	}
 }
 
+/* How many rows the planner thinks that the statement writes. */
+static double
+expected_rows(BulkStatement *statement)
+{
+	CachedPlanSource *source =
+	linitial(SPI_plan_get_plan_sources(statement->kept->plan));
+	ParamListInfo params = own_statement_params(statement->kept->plan,
+												statement->values,
+												statement->nulls);
+	CachedPlan *plan;
+	double		rows = 0;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	plan = GetCachedPlan(source, params, CurrentResourceOwner, NULL);
+	if (list_length(plan->stmt_list) == 1)
+	{
+		Plan	   *tree = linitial_node(PlannedStmt,
+										 plan->stmt_list)->planTree;
+
+		if (tree != NULL && IsA(tree, ModifyTable) && outerPlan(tree) != NULL)
+			rows = outerPlan(tree)->plan_rows;
+	}
+	ReleaseCachedPlan(plan, CurrentResourceOwner);
+	PopActiveSnapshot();
+	return rows;
+}
+
+/*
+ * Is it cheaper to read the objects again than to take every row that the
+ * statement returns?  The planner is asked only where the table is large
+ * enough for that.
+ */
+static bool
+reread_is_cheaper(BulkCall *call, BulkStatement *statement, int nobjects)
+{
+	double		enough = Max((double) nobjects * ROWS_WORTH_OBJECT,
+							 ROWS_WORTH_REREAD);
+	Relation	relation = table_open(call->model->relid, AccessShareLock);
+	double		rows = relation->rd_rel->reltuples;
+
+	table_close(relation, AccessShareLock);
+	return rows >= enough && expected_rows(statement) >= enough;
+}
+
 /*
  * RETURNING is always exact; reading again is so where neither a key nor an
  * object with pending changes is in the way, since it does not tell which
@@ -438,8 +494,10 @@ choose_plan(BulkCall *call, BulkStatement *statement, Session *session,
 	}
 	key_may_change = !call->is_delete &&
 		(traits->before_update || sets_key(statement->kept, call->model));
-	if (call->synchronize == SYNCHRONIZE_EVALUATE && !key_may_change &&
-		!any_modified)
+	if (call->synchronize != SYNCHRONIZE_FETCH && !key_may_change &&
+		!any_modified &&
+		(call->synchronize == SYNCHRONIZE_EVALUATE ||
+		 reread_is_cheaper(call, statement, list_length(objects))))
 		return BULK_REREAD;
 	return key_may_change ? BULK_RETURNING_OLD_KEY : BULK_RETURNING;
 }

@@ -99,7 +99,7 @@ own_statement_show(SPIPlanPtr plan)
 			(errmsg_internal("%s", ((CachedPlanSource *) linitial(sources))->query_string)));
 }
 
-static ParamListInfo
+ParamListInfo
 own_statement_params(SPIPlanPtr plan, Datum *values, const char *nulls)
 {
 	int			nargs = SPI_getargcount(plan);

@@ -201,6 +201,10 @@ extern uint64 own_statement_execute(SPIPlanPtr plan, Datum *values,
 extern uint64 own_statement_read(SPIPlanPtr plan, Datum *values,
 								 const char *nulls, DestReceiver *dest);
 
+/* The values as the parameters of a plan, or NULL if it has none. */
+extern ParamListInfo own_statement_params(SPIPlanPtr plan, Datum *values,
+										  const char *nulls);
+
 /*
  * A query of pg_orm's own whose rows are asked for one by one, outside of SPI
  * but with a plan of it.  It lives in the memory context that is current when
