@@ -187,7 +187,8 @@ session_may_pass_by(Session *session, Model *model, uint64 taken)
 {
 	ModelObjects *entry;
 
-	if (!session_is_filled(taken))
+	/* rows of a view may have no key, and are no objects then */
+	if (!session_is_filled(taken) || !model_has_xmin(model))
 		return false;
 	entry = model_objects(session, model);
 	return entry->count == entry->nclean;
