@@ -36,8 +36,12 @@ typedef struct KeyColumn
 	FmgrInfo	hash;			/* fn_oid is invalid if the type has none */
 } KeyColumn;
 
-/* An array of numbers is made for as many keys, with as many gaps. */
+/*
+ * An array of numbers is made for so many keys at least (first, while keys
+ * come), if it has not more than so many places for each of them.
+ */
 #define DENSE_MIN_KEYS 64
+#define DENSE_FIRST_KEYS 1024
 #define DENSE_MAX_RATIO 4
 
 struct KeyTable
@@ -52,10 +56,12 @@ struct KeyTable
 	int			nkeys;
 	int			allocated;
 	const Datum *probe;			/* what is looked for */
-	int		   *dense;			/* numbers by integer - min, or NULL */
-	bool		is_looked_up;	/* no key has come since dense was made, or not */
-	int64		min;
-	int64		max;
+	int			nhashed;		/* of the keys, those in the hash */
+	int		   *dense;			/* numbers by integer - min, or NULL: and then
+								 * the hash has all keys */
+	int64		dense_min;
+	uint64		dense_size;
+	int			dense_tried;	/* number of keys when it was thought of */
 };
 
 /* The number stands for the key; PROBE for the one looked for. */
@@ -174,8 +180,9 @@ key_table_reset(KeyTable *table)
 	table->allocated = 0;
 	table->values = NULL;
 	table->hash = NULL;
+	table->nhashed = 0;
 	table->dense = NULL;
-	table->is_looked_up = false;
+	table->dense_tried = 0;
 }
 
 static int
@@ -201,23 +208,10 @@ key_append(KeyTable *table, const Datum *values)
 	return table->nkeys++;
 }
 
-int
-key_table_add(KeyTable *table, const Datum *values)
-{
-	KeySlot    *slot;
-	bool		found;
-
-	if (table->hash == NULL)
-		table->hash = keys_create(table->keys_context, 16, table);
-	table->is_looked_up = false;
-	table->probe = values;
-	slot = keys_insert_hash(table->hash, PROBE, key_hash(table, values),
-							&found);
-	if (!found)
-		slot->number = key_append(table, values);
-	return slot->number;
-}
-
+/* ------------------------------------------------------------------------
+ * integers that are close to each other: an array of their numbers
+ * ------------------------------------------------------------------------
+ */
 static int64
 integer_key(KeyTable *table, Datum value)
 {
@@ -232,35 +226,137 @@ integer_key(KeyTable *table, Datum value)
 	}
 }
 
-/* Makes the array of numbers, if it would not be large for what is in it. */
-static void
-make_dense(KeyTable *table)
+/*
+ * Makes an array for integers from min to max, with some room behind, of
+ * numbers for all keys; false if it would be large for what is in it.
+ */
+static bool
+make_dense(KeyTable *table, int64 min, int64 max)
 {
-	uint64		range;
+	uint64		range = (uint64) max - (uint64) min;
 
-	table->is_looked_up = true;
+	if (range >= (uint64) table->nkeys * DENSE_MAX_RATIO)
+		return false;
 	if (table->dense != NULL)
 		pfree(table->dense);
-	table->dense = NULL;
+	table->dense_min = min;
+	table->dense_size = range + range / 4 + 1;
+	table->dense = MemoryContextAllocHuge(table->keys_context,
+										  table->dense_size * sizeof(int));
+	memset(table->dense, -1, table->dense_size * sizeof(int));
+	for (int i = 0; i < table->nkeys; i++)
+		table->dense[(uint64) integer_key(table, table->values[i]) -
+					 (uint64) min] = i;
+	return true;
+}
+
+/* The same for the keys that there are. */
+static void
+try_dense(KeyTable *table)
+{
+	int64		min = PG_INT64_MAX;
+	int64		max = PG_INT64_MIN;
+
+	table->dense_tried = table->nkeys;
 	if (!table->is_integer || table->nkeys < DENSE_MIN_KEYS)
 		return;
-	table->min = PG_INT64_MAX;
-	table->max = PG_INT64_MIN;
 	for (int i = 0; i < table->nkeys; i++)
 	{
 		int64		key = integer_key(table, table->values[i]);
 
-		table->min = Min(table->min, key);
-		table->max = Max(table->max, key);
+		min = Min(min, key);
+		max = Max(max, key);
 	}
-	range = (uint64) table->max - (uint64) table->min;
-	if (range >= (uint64) table->nkeys * DENSE_MAX_RATIO)
+	(void) make_dense(table, min, max);
+}
+
+/* The place of a key in the array, or NULL if it is outside. */
+static inline int *
+dense_place(KeyTable *table, Datum value)
+{
+	uint64		place = (uint64) integer_key(table, value) -
+	(uint64) table->dense_min;
+
+	return place < table->dense_size ? &table->dense[place] : NULL;
+}
+
+/* A key outside of the array: a larger one, or none from now on. */
+static void
+dense_leave_or_grow(KeyTable *table, Datum value)
+{
+	int64		key = integer_key(table, value);
+	int64		min = table->dense_min;
+	int64		max = min + (int64) (table->dense_size - 1);
+
+	if (make_dense(table, Min(min, key), Max(max, key)))
 		return;
-	table->dense = MemoryContextAllocHuge(table->keys_context,
-										  (range + 1) * sizeof(int));
-	memset(table->dense, -1, (range + 1) * sizeof(int));
-	for (int i = 0; i < table->nkeys; i++)
-		table->dense[integer_key(table, table->values[i]) - table->min] = i;
+	pfree(table->dense);
+	table->dense = NULL;
+	table->dense_tried = table->nkeys;
+}
+
+/* ------------------------------------------------------------------------
+ * adding and finding
+ * ------------------------------------------------------------------------
+ */
+static int
+hash_add(KeyTable *table, const Datum *values)
+{
+	KeySlot    *slot;
+	bool		found;
+
+	table->probe = values;
+	slot = keys_insert_hash(table->hash, PROBE, key_hash(table, values),
+							&found);
+	if (!found)
+		slot->number = key_append(table, values);
+	return slot->number;
+}
+
+/* Files in the hash what came while there was an array. */
+static void
+hash_complete(KeyTable *table)
+{
+	if (table->hash == NULL)
+		table->hash = keys_create(table->keys_context, 16, table);
+	while (table->nhashed < table->nkeys)
+	{
+		const Datum *values = &table->values[(Size) table->nhashed *
+											 table->ncolumns];
+		bool		found;
+
+		table->probe = values;
+		keys_insert_hash(table->hash, PROBE, key_hash(table, values),
+						 &found)->number = table->nhashed++;
+	}
+}
+
+int
+key_table_add(KeyTable *table, const Datum *values)
+{
+	int			number;
+
+	if (table->dense != NULL)
+	{
+		int		   *place = dense_place(table, values[0]);
+
+		if (place == NULL)
+		{
+			dense_leave_or_grow(table, values[0]);
+			return key_table_add(table, values);
+		}
+		if (*place < 0)
+			*place = key_append(table, values);
+		return *place;
+	}
+	if (unlikely(table->hash == NULL || table->nhashed < table->nkeys))
+		hash_complete(table);
+	number = hash_add(table, values);
+	table->nhashed = table->nkeys;
+	if (unlikely(table->nkeys >= DENSE_FIRST_KEYS &&
+				 table->nkeys >= 2 * table->dense_tried))
+		try_dense(table);
+	return number;
 }
 
 int
@@ -268,16 +364,15 @@ key_table_find(KeyTable *table, const Datum *values)
 {
 	KeySlot    *slot;
 
-	if (table->hash == NULL)
+	if (table->nkeys == 0)
 		return -1;
-	if (unlikely(!table->is_looked_up))
-		make_dense(table);
+	if (unlikely(table->dense == NULL && table->dense_tried < table->nkeys))
+		try_dense(table);
 	if (table->dense != NULL)
 	{
-		int64		key = integer_key(table, values[0]);
+		int		   *place = dense_place(table, values[0]);
 
-		return key < table->min || key > table->max ? -1 :
-			table->dense[key - table->min];
+		return place == NULL ? -1 : *place;
 	}
 	table->probe = values;
 	slot = keys_lookup_hash(table->hash, PROBE, key_hash(table, values));

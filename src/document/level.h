@@ -163,6 +163,8 @@ struct Reader
 	Size		limit;			/* of chunks_size */
 	RowFile    *file;			/* of the rows beyond that, or NULL */
 	StringInfoData buffer;		/* for rendering */
+	DocumentSink sink;			/* that takes rows at once, or NULL */
+	void	   *sink_arg;
 	uint64		generation;		/* of the metadata it was made with */
 };
 

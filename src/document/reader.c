@@ -111,6 +111,7 @@ reader_reset(Reader *reader)
 	level_reset(reader->root);
 	MemoryContextReset(reader->data);
 	MemoryContextReset(reader->scratch);
+	reader->sink = NULL;
 	rows_begin(reader);
 }
 
@@ -265,6 +266,38 @@ note_row(Level *level, int key, char *row, const Datum *values)
 }
 
 static void
+digest_to_hex(const char *digest, char *hex)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (int i = 0; i < LEVEL_DIGEST_LENGTH; i++)
+	{
+		hex[2 * i] = digits[(digest[i] >> 4) & 0xF];
+		hex[2 * i + 1] = digits[digest[i] & 0xF];
+	}
+	hex[2 * LEVEL_DIGEST_LENGTH] = '\0';
+}
+
+/* A document that is nothing but the row need not wait for others. */
+static void
+hand_over(Level *level, const Datum *values, const bool *nulls)
+{
+	Reader	   *reader = level->reader;
+	char		digest[LEVEL_DIGEST_LENGTH];
+	char		etag[ETAG_LENGTH];
+
+	if (reader->request.etag)
+	{
+		render_digest(level, values, nulls, digest);
+		digest_to_hex(digest, etag);
+	}
+	render_char(&reader->buffer, '\0');
+	reader->buffer.len--;
+	reader->sink(reader->sink_arg, &reader->buffer,
+				 reader->request.etag ? etag : NULL);
+}
+
+static void
 take_row(Level *level, int key, const Datum *values, const bool *nulls)
 {
 	Reader	   *reader = level->reader;
@@ -274,6 +307,14 @@ take_row(Level *level, int key, const Datum *values, const bool *nulls)
 
 	resetStringInfo(buffer);
 	render_text(level, values, nulls, buffer, level->lengths);
+	if (reader->sink != NULL)
+	{
+		hand_over(level, values, nulls);
+		level->nmatches++;
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(reader->scratch);
+		return;
+	}
 	row = row_alloc(reader, LEVEL_ROW_TEXT(level, (char *) 0) - (char *) 0 +
 					buffer->len);
 	for (int i = 0; i < level->nchildren; i++)
@@ -613,16 +654,10 @@ row_digest(Level *level, char *row, char *digest)
 static void
 row_etag(Level *level, char *row, char *etag)
 {
-	static const char hex[] = "0123456789abcdef";
 	char		digest[LEVEL_DIGEST_LENGTH];
 
 	row_digest(level, row, digest);
-	for (int i = 0; i < LEVEL_DIGEST_LENGTH; i++)
-	{
-		etag[2 * i] = hex[(digest[i] >> 4) & 0xF];
-		etag[2 * i + 1] = hex[digest[i] & 0xF];
-	}
-	etag[2 * LEVEL_DIGEST_LENGTH] = '\0';
+	digest_to_hex(digest, etag);
 }
 
 /* ------------------------------------------------------------------------
@@ -726,6 +761,8 @@ write_documents(Reader *reader, DocumentSink sink, void *arg)
 	Level	   *root = reader->root;
 	StringInfoData json;
 
+	if (reader->sink != NULL)
+		return;					/* it has them */
 	initStringInfo(&json);
 	for (Size i = 0; i < root->nmatches; i++)
 		write_document(reader, root->match_rows[i], &json, sink, arg);
@@ -787,10 +824,20 @@ reader_check(Reader *reader)
 	level_prepare(reader->root, SOURCE_CRITERIA);
 }
 
+static void
+reader_hand_over_to(Reader *reader, DocumentSink sink, void *arg)
+{
+	if (reader->root->nchildren > 0 || reader->root->nholes > 0)
+		return;
+	reader->sink = sink;
+	reader->sink_arg = arg;
+}
+
 void
 reader_run(Reader *reader, DocumentSink sink, void *arg)
 {
 	reader_reset(reader);
+	reader_hand_over_to(reader, sink, arg);
 	level_read(reader->root, SOURCE_CRITERIA);
 	level_read_children(reader->root);
 	write_documents(reader, sink, arg);
@@ -806,6 +853,7 @@ reader_run_key(Reader *reader, const Datum *key, DocumentSink sink, void *arg)
 	ListCell   *cell;
 
 	reader_reset(reader);
+	reader_hand_over_to(reader, sink, arg);
 	(void) level_get_composition(root, SOURCE_KEY);
 	foreach(cell, root->key_values[SOURCE_KEY])
 		((Value *) lfirst(cell))->datum = key[i++];
