@@ -238,8 +238,6 @@ documents_check_etags(DocumentReaders *readers, int n, Datum **keys,
 							  etag_sink, &check);
 	PopActiveSnapshot();
 	SPI_finish();
-	/* what was loaded before the lock may be older than it */
-	sessions_expire_model(InvalidOid, NULL);
 	return missing >= 0 ? missing : check.stale;
 }
 

@@ -9,7 +9,7 @@
 #define PG_ORM_DOCUMENT_PARTS_H
 
 #include "document/selection.h"
-#include "session/session.h"
+#include "session/internal.h"
 
 /* The value of a relationship in a document. */
 typedef struct SavedRelationship
@@ -53,6 +53,7 @@ typedef struct SaveContext
 	Session    *session;
 	Selection  *root;
 	MemoryContext memory;		/* of the call */
+	LoadMode	mode;			/* LOAD_REFRESH once etags were checked */
 	List	   *nodes;			/* SavedNode *, of the documents */
 	SavedNode  *node;			/* NULL at the beginning */
 	SavedRelationship *entry;	/* of the node, or NULL */

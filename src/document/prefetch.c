@@ -105,7 +105,8 @@ look_up(SaveContext *context, Model *model, List *nodes)
 		if (node->key == NULL && node->parent != NULL)
 			node_take_key_of_owner(context, node);
 		if (node->key == NULL || node->is_looked_up ||
-			node_object(context, node) != NULL)
+			(context->mode == LOAD_MISSING &&
+			 node_object(context, node) != NULL))
 			continue;
 		keys[n] = node->key;
 		wanted[n++] = node;
@@ -115,7 +116,8 @@ look_up(SaveContext *context, Model *model, List *nodes)
 	found = palloc0(n * sizeof(bool));
 	context->node = wanted[0];	/* it stands for all of them */
 	context->entry = NULL;
-	session_load_by_keys(context->session, model, n, keys, found);
+	session_load_by_keys(context->session, model, n, keys, context->mode,
+						 found);
 	for (int i = 0; i < n; i++)
 	{
 		wanted[i]->is_looked_up = true;
@@ -170,7 +172,7 @@ read_members(SaveContext *context, Model *model, SelectionField *field,
 	context->node = first;
 	context->entry = wanted[0];
 	members = collections_load(context->session, model, n, owners,
-							   field->relationship);
+							   field->relationship, context->mode);
 	for (int i = 0; i < n; i++)
 	{
 		wanted[i]->is_read = true;

@@ -704,6 +704,7 @@ check_etags(SaveContext *context, DocumentReaders *readers,
 	}
 	if (n == 0)
 		return;
+	context->mode = LOAD_REFRESH;
 	n = documents_check_etags(readers, n, keys, etags);
 	if (n < 0)
 		return;
@@ -775,12 +776,14 @@ recheck_loaded(SaveContext *context, List *nodes)
 
 Datum **
 documents_save(Session *session, DocumentReaders *readers, List *docs,
-			   bool many, const ForeignKeyValues *key_columns, SaveMode mode)
+			   bool many, const ForeignKeyValues *key_columns, SaveMode mode,
+			   LoadMode load)
 {
 	SaveContext context = {
 		.session = session,
 		.root = readers->selection,
-		.memory = CurrentMemoryContext
+		.memory = CurrentMemoryContext,
+		.mode = load
 	};
 	ErrorContextCallback callback;
 	List	   *rows = NIL;
@@ -817,14 +820,18 @@ delete_members(SaveContext *context, Selection *selection, Datum row)
 	foreach(cell, selection->fields)
 	{
 		SelectionField *field = lfirst(cell);
+		List	   *loaded;
 		ListCell   *member;
 
 		if (field->kind != FIELD_RELATIONSHIP || is_to_one(field) ||
 			field->relationship->viewonly ||
 			!selection_allows(context->root, field->child, ALLOW_DELETE))
 			continue;
-		foreach(member, collection_members(context->session, selection->model,
-										   row, field->relationship, true))
+		loaded = collections_load(context->session, selection->model, 1, &row,
+								  field->relationship, context->mode)[0];
+		foreach(member, collection_members_of(context->session,
+											  selection->model, row,
+											  field->relationship, loaded))
 		{
 			Model	   *target = field->child->model;
 			Datum		member_row = PointerGetDatum(lfirst(member));
@@ -847,8 +854,15 @@ document_delete(Session *session, DocumentReaders *readers, Datum *key,
 
 	require_allowed(&context, context.root, ALLOW_DELETE, "delete");
 	session_autoflush(session);
-	if (etag != NULL && documents_check_etags(readers, 1, &key, &etag) >= 0)
-		report_stale_document(model, key);
+	if (etag != NULL)
+	{
+		bool		found;
+
+		if (documents_check_etags(readers, 1, &key, &etag) >= 0)
+			report_stale_document(model, key);
+		context.mode = LOAD_REFRESH;
+		session_load_by_keys(session, model, 1, &key, LOAD_REFRESH, &found);
+	}
 	row = row_from_tuple(model,
 						 object_current_row(session_object(session, model,
 														   DatumGetHeapTupleHeader(row))));

@@ -42,12 +42,12 @@ extern Reader *document_reader(DocumentReaders *readers, bool etag);
  * one, into the session and flushes once; returns the keys of the roots.  Key
  * columns that are known need not be in the document, and cannot be other
  * ones there (NULL: none are known).  An _etag in a document must be that of
- * what is stored.  Errors have the JSON path of the place as CONTEXT.
+ * what is stored; if it was checked before, load is LOAD_REFRESH.  Errors have the JSON path of the place as CONTEXT.
  */
 extern Datum **documents_save(Session *session, DocumentReaders *readers,
 							  List *docs, bool many,
 							  const ForeignKeyValues *key_columns,
-							  SaveMode mode);
+							  SaveMode mode, LoadMode load);
 
 /*
  * Deletes the object of that key, and of its collections what the selection
@@ -59,7 +59,8 @@ extern void document_delete(Session *session, DocumentReaders *readers,
 /*
  * Locks the objects that documents of the selection are made of, as far as
  * they can be written, in key order; returns the number of the first whose
- * etag is not the expected one, or -1.  In lock.c.
+ * etag is not the expected one, or -1.  What the session has loaded of them
+ * may be older than the lock, and has to be refreshed.  In lock.c.
  */
 extern int	documents_check_etags(DocumentReaders *readers, int n,
 								  Datum **keys, char **expected);

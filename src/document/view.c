@@ -234,7 +234,7 @@ save_documents(Reader *reader, List *documents, bool many)
 	DocumentReaders *readers =
 	document_readers_create(reader_selection(reader));
 	Datum	  **keys = documents_save(session_current(), readers, documents,
-									  many, NULL, SAVE_MERGE);
+									  many, NULL, SAVE_MERGE, LOAD_MISSING);
 	StringInfoData result;
 
 	readers->readers[false] = reader;
@@ -551,7 +551,7 @@ view_insert(TriggerData *trigger, DocumentReaders *readers)
 	Datum	  **keys = documents_save(session_current(), readers,
 									  list_make1(view_document(trigger, row)),
 									  false, known.n > 0 ? &known : NULL,
-									  SAVE_INSERT);
+									  SAVE_INSERT, LOAD_MISSING);
 
 	return stored_view_row(trigger, row, readers, keys[0]);
 }
@@ -628,6 +628,7 @@ view_update(TriggerData *trigger, DocumentReaders *readers)
 	Jsonb	   *doc = view_document(trigger, row);
 	char	   *etag = view_etag(trigger, row);
 	Session    *session = session_current();
+	LoadMode	load = LOAD_MISSING;
 
 	if (new_key.n != known.n ||
 		!model_key_equal(model, new_key.values, known.values))
@@ -637,12 +638,15 @@ view_update(TriggerData *trigger, DocumentReaders *readers)
 						model->class_name)));
 	session_autoflush(session);
 	/* one within the document is checked when it is taken apart */
-	if (etag != NULL && !document_has_etag(doc) &&
-		documents_check_etags(readers, 1, &known.values, &etag) >= 0)
-		report_stale_document(model, known.values);
+	if (etag != NULL && !document_has_etag(doc))
+	{
+		if (documents_check_etags(readers, 1, &known.values, &etag) >= 0)
+			report_stale_document(model, known.values);
+		load = LOAD_REFRESH;
+	}
 	doc = changed_fields(view_document(trigger, trigger->tg_trigtuple), doc);
 	(void) documents_save(session, readers, list_make1(doc), false, &known,
-						  SAVE_UPDATE);
+						  SAVE_UPDATE, load);
 	return stored_view_row(trigger, row, readers, known.values);
 }
 

@@ -86,7 +86,8 @@ extern List *collection_members(Session *session, Model *model, Datum row,
 
 /* The stored members of each of several owners, by one statement. */
 extern List **collections_load(Session *session, Model *model, int n,
-							   Datum *owners, Relationship *relationship);
+							   Datum *owners, Relationship *relationship,
+							   LoadMode mode);
 
 /* collection_members with stored ones that were read before. */
 extern List *collection_members_of(Session *session, Model *model, Datum row,

@@ -276,10 +276,18 @@ extern void session_evict(Session *session);
 extern void session_hold(Session *session);
 extern void session_release(Session *session);
 
+/* What becomes of values that the session has loaded already. */
+typedef enum LoadMode
+{
+	LOAD_MISSING,				/* they stay */
+	LOAD_REFRESH,				/* they are replaced, pending changes stay */
+	LOAD_OVERWRITE				/* pending changes go, too */
+} LoadMode;
+
 /* session_take_row, with nextra columns behind what it wants. */
 extern Datum session_take_row_of(Session *session, Model *model,
 								 TupleTableSlot *slot, int nextra,
-								 bool populate_existing);
+								 LoadMode mode);
 
 /* in object.c: the row that the session shows, or NULL if it is not known. */
 extern HeapTuple object_current_row(Object *object);
@@ -359,7 +367,7 @@ extern bool session_load_by_key(Session *session, Model *model,
  * is a row of keys[i].
  */
 extern void session_load_by_keys(Session *session, Model *model, int n,
-								 Datum **keys, bool *found);
+								 Datum **keys, LoadMode mode, bool *found);
 
 /*
  * "ROWS FROM (pg_catalog.unnest($1)) WITH ORDINALITY AS r (n1, n2, ..., o)":

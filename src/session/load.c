@@ -115,6 +115,7 @@ typedef struct KeysReceiver
 	DestReceiver pub;
 	Session    *session;
 	Model	   *model;
+	LoadMode	mode;
 	bool	   *found;
 	MemoryContext row_context;
 } KeysReceiver;
@@ -126,7 +127,7 @@ keys_receive(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext old = MemoryContextSwitchTo(receiver->row_context);
 
 	(void) session_take_row_of(receiver->session, receiver->model, slot, 1,
-							   false);
+							   receiver->mode);
 	receiver->found[DatumGetInt64(slot->tts_values[slot->tts_nvalid - 1]) - 1] =
 		true;
 	MemoryContextSwitchTo(old);
@@ -170,18 +171,19 @@ load_all_sql(const StatementSubject *subject)
 
 void
 session_load_by_keys(Session *session, Model *model, int n, Datum **keys,
-					 bool *found)
+					 LoadMode mode, bool *found)
 {
 	StatementSubject subject = {.kind = STATEMENT_LOAD_ALL,.model = model};
 	KeysReceiver receiver = {
 		.session = session,
 		.model = model,
+		.mode = mode,
 		.found = found
 	};
 	Datum	   *rows;
 	Datum		value;
 
-	if (n == 1)
+	if (n == 1 && mode == LOAD_MISSING)
 	{
 		found[0] = session_load_by_key(session, model, keys[0], false);
 		return;

@@ -223,6 +223,7 @@ typedef struct OwnersReceiver
 	DestReceiver pub;
 	Session    *session;
 	Model	   *target;
+	LoadMode	mode;
 	MemoryContext context;		/* of the lists and their rows */
 	List	  **rows;			/* of each owner */
 } OwnersReceiver;
@@ -233,7 +234,7 @@ owners_receive(TupleTableSlot *slot, DestReceiver *self)
 	OwnersReceiver *receiver = (OwnersReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(receiver->context);
 	Datum		row = session_take_row_of(receiver->session, receiver->target,
-										  slot, 1, false);
+										  slot, 1, receiver->mode);
 	int64		owner = DatumGetInt64(slot->tts_values[slot->tts_nvalid - 1]) - 1;
 
 	receiver->rows[owner] = lappend(receiver->rows[owner],
@@ -299,7 +300,7 @@ members_all_sql(const StatementSubject *subject)
 
 List **
 collections_load(Session *session, Model *model, int n, Datum *owners,
-				 Relationship *relationship)
+				 Relationship *relationship, LoadMode mode)
 {
 	StatementSubject subject = {
 		.kind = STATEMENT_MEMBERS_ALL,
@@ -309,12 +310,13 @@ collections_load(Session *session, Model *model, int n, Datum *owners,
 	OwnersReceiver receiver = {
 		.session = session,
 		.target = model_by_relid(relationship->target, false),
+		.mode = mode,
 		.context = CurrentMemoryContext,
 		.rows = palloc0(Max(n, 1) * sizeof(List *))
 	};
 	Datum		value;
 
-	if (n == 1)
+	if (n == 1 && mode == LOAD_MISSING)
 	{
 		receiver.rows[0] = members_load(session, model, owners[0],
 										relationship);

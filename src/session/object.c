@@ -151,14 +151,14 @@ version_reload(Model *model, ObjectVersion *version, HeapTuple row,
 /* Takes a stored row into an object that the session has. */
 static void
 object_take_row(Model *model, Object *object, HeapTuple row,
-				TransactionId xmin, bool populate_existing)
+				TransactionId xmin, LoadMode mode)
 {
 	ObjectVersion *version;
 
 	if (object->top->state == OBJECT_PENDING)
 		return;
 	if (object->top->state == OBJECT_PERSISTENT &&
-		object->top->stored != NULL && !populate_existing)
+		object->top->stored != NULL && mode == LOAD_MISSING)
 		return;
 
 	version = object_touch(object);
@@ -167,7 +167,7 @@ object_take_row(Model *model, Object *object, HeapTuple row,
 		version->state = OBJECT_PERSISTENT; /* somebody inserted it again */
 		version->marked_deleted = false;
 	}
-	if (populate_existing)
+	if (mode == LOAD_OVERWRITE)
 		version_set_changed(version, NULL, NULL);
 	version_reload(model, version, row, xmin);
 	object_refile(object);
@@ -204,12 +204,13 @@ Datum
 session_take_row(Session *session, Model *model, TupleTableSlot *slot,
 				 bool populate_existing)
 {
-	return session_take_row_of(session, model, slot, 0, populate_existing);
+	return session_take_row_of(session, model, slot, 0, populate_existing ?
+							   LOAD_OVERWRITE : LOAD_MISSING);
 }
 
 Datum
 session_take_row_of(Session *session, Model *model, TupleTableSlot *slot,
-					int nextra, bool populate_existing)
+					int nextra, LoadMode mode)
 {
 	TransactionId xmin;
 	HeapTuple	row = row_of_loaded_slot(model, slot, nextra, &xmin);
@@ -230,7 +231,7 @@ session_take_row_of(Session *session, Model *model, TupleTableSlot *slot,
 		session_evict(session);
 		return row_from_tuple(model, row);
 	}
-	object_take_row(model, object, row, xmin, populate_existing);
+	object_take_row(model, object, row, xmin, mode);
 	return object_current_datum(model, object);
 }
 
@@ -298,7 +299,8 @@ session_take_tuple(Session *session, Model *model, TupleTableSlot *slot,
 		return (Datum) 0;
 	}
 	object_take_row(model, object, row_of_slot(model, slot, 0),
-					slot_xmin(model, slot), populate_existing);
+					slot_xmin(model, slot), populate_existing ?
+					LOAD_OVERWRITE : LOAD_MISSING);
 	return object_current_datum(model, object);
 }
 
