@@ -713,15 +713,24 @@ check_etags(SaveContext *context, DocumentReaders *readers,
 }
 
 static void
-take_apart(SaveContext *context, List *docs, bool many)
+take_apart(SaveContext *context, List *docs, bool many,
+		   const ForeignKeyValues *known)
 {
 	List	   *nodes = NIL;
 	ListCell   *cell;
 
 	foreach(cell, docs)
-		nodes = lappend(nodes, document_tree(context, context->root,
-											 lfirst(cell), many ?
-											 foreach_current_index(cell) : -1));
+	{
+		SavedNode  *node = document_tree(context, context->root, lfirst(cell),
+										 many ? foreach_current_index(cell) :
+										 -1);
+
+		if (node->key == NULL && known != NULL)
+			node->key = graph_document_key(context->root->model,
+										   node->parts.columns, known,
+										   &node->row);
+		nodes = lappend(nodes, node);
+	}
 	context->nodes = nodes;
 	context->node = NULL;
 	context->entry = NULL;
@@ -794,11 +803,12 @@ documents_save(Session *session, DocumentReaders *readers, List *docs,
 	callback.arg = &context;
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
-	take_apart(&context, docs, many);
+	take_apart(&context, docs, many, key_columns);
 	if (mode != SAVE_INSERT)
 		check_etags(&context, readers, key_columns);
 	session_hold(session);
-	recheck_loaded(&context, context.nodes);
+	if (context.mode == LOAD_MISSING)
+		recheck_loaded(&context, context.nodes);
 	documents_prefetch(&context);
 	foreach(cell, context.nodes)
 		rows = lappend(rows,
