@@ -83,6 +83,7 @@ PARTS = \
 	document/level \
 	document/level_sql \
 	document/rows \
+	document/stitch \
 	document/reader \
 	document/kept_reader \
 	document/reading \
@@ -91,6 +92,7 @@ PARTS = \
 	document/values \
 	document/prefetch \
 	document/place \
+	document/save_object \
 	document/saving \
 	document/view \
 	document/schema

@@ -176,6 +176,32 @@ extern Level *level_create(Reader *reader, Selection *selection,
 						   SelectionField *field, Level *parent, bool digest);
 
 /* ------------------------------------------------------------------------
+ * in reader.c
+ * ------------------------------------------------------------------------
+ */
+extern void append_uint32(StringInfo buffer, uint32 value);
+
+/*
+ * 128 bits of the hash function that hash indexes are made with: it stays the
+ * same from version to version, and costs a fraction of a cryptographic one.
+ */
+extern void make_digest(const char *data, int length, char *digest);
+extern void digest_to_hex(const char *digest, char *hex);
+
+/* ------------------------------------------------------------------------
+ * in stitch.c
+ * ------------------------------------------------------------------------
+ */
+
+/* Puts the rows into the order of their keys. */
+extern void level_sort(Level *level);
+
+/* Gives the sink a document, or all of them, once all levels are there. */
+extern void write_document(Reader *reader, RowRef ref, StringInfo json,
+						   DocumentSink sink, void *arg);
+extern void write_documents(Reader *reader, DocumentSink sink, void *arg);
+
+/* ------------------------------------------------------------------------
  * in rows.c
  * ------------------------------------------------------------------------
  */
