@@ -134,6 +134,7 @@ SELECT * FROM orm.find('Person', '{ name }', filter_by => '{}');
 -- one statement for each level, however many rows
 INSERT INTO hobby SELECT i, 'hobby ' || i FROM generate_series(3, 3000) i;
 INSERT INTO person SELECT i, 'person ' || i, 1 + i % 3000 FROM generate_series(4, 9000) i;
+CREATE INDEX ON person (hobby_id);
 ANALYZE hobby, person;
 SELECT explain FROM orm.explain($$SELECT count(*) FROM orm.find('Hobby',
 	'{ caption pers { name hobby { caption } } }', 'id < 3')$$) WHERE explain LIKE '/*%';
