@@ -213,6 +213,9 @@ extern void rows_end(Reader *reader);
 /* Makes room for a row of that size; may write all others to the file. */
 extern char *row_chunk_create(Reader *reader, Size size);
 
+/* Appends the text of a row of the file that has no holes. */
+extern void row_append_text(Level *level, RowRef ref, StringInfo json);
+
 /* A row of the file, until the next one of the level is read back. */
 extern char *row_read_back(Level *level, RowRef ref);
 

@@ -341,21 +341,57 @@ enlarge_row_buffer(Level *level, Size size)
 	level->row_buffer_size = size;
 }
 
+static RowFile *
+readable_file(Reader *reader)
+{
+	RowFile    *file = reader->file;
+
+	if (unlikely(file->frames == NULL))
+	{
+		MemoryContext old = MemoryContextSwitchTo(reader->data);
+
+		file_prepare(file, reader->limit);
+		MemoryContextSwitchTo(old);
+	}
+	return file;
+}
+
+/* Most rows are within one block, and need not be copied to be written out. */
+void
+row_append_text(Level *level, RowRef ref, StringInfo json)
+{
+	RowFile    *file = readable_file(level->reader);
+	uint64		offset = ref & ~ROW_SPILLED;
+	Size		at = offset % BLCKSZ;
+	Size		header = header_size(level);
+	int			text;
+	const char *block;
+	char	   *row;
+
+	Assert(level->nholes == 0);
+	if (at + header <= BLCKSZ)
+	{
+		block = file_block(file, offset / BLCKSZ);
+		memcpy(&text, LEVEL_ROW_LENGTHS(level, block + at), sizeof(int));
+		if (at + header + text <= BLCKSZ)
+		{
+			render_bytes(json, block + at + header, text);
+			return;
+		}
+	}
+	row = row_read_back(level, ref);
+	render_bytes(json, LEVEL_ROW_TEXT(level, row),
+				 LEVEL_ROW_LENGTHS(level, row)[0]);
+}
+
 char *
 row_read_back(Level *level, RowRef ref)
 {
-	RowFile    *file = level->reader->file;
+	RowFile    *file = readable_file(level->reader);
 	uint64		offset = ref & ~ROW_SPILLED;
 	Size		header = header_size(level);
 	Size		text;
 
-	if (file->frames == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(level->reader->data);
-
-		file_prepare(file, level->reader->limit);
-		MemoryContextSwitchTo(old);
-	}
 	enlarge_row_buffer(level, header);
 	file_copy(file, offset, level->row_buffer, header);
 	text = text_size(level, level->row_buffer);

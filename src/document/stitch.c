@@ -218,10 +218,17 @@ write_array(Level *level, int begin, int end, StringInfo json)
 	render_char(json, '[');
 	for (int i = begin; i < end; i++)
 	{
-		char	   *row = row_fetch(level, level->rows[i]);
+		RowRef		ref = level->rows[i];
+		char	   *row;
 
 		if (i > begin)
 			render_char(json, ',');
+		if (level->nholes == 0 && ROW_IS_SPILLED(ref))
+		{
+			row_append_text(level, ref, json);
+			continue;
+		}
+		row = row_fetch(level, ref);
 		if (level->nholes == 0)
 			render_bytes(json, LEVEL_ROW_TEXT(level, row),
 						 LEVEL_ROW_LENGTHS(level, row)[0]);
