@@ -133,6 +133,7 @@ REGRESS_TESTS = \
 	engines \
 	tutorial \
 	privileges \
+	search_path \
 	errors
 
 # The isolation tests (test/specs).

@@ -28,8 +28,8 @@ CREATE FUNCTION orm.column(name text, type text,
 						   autoincrement boolean = NULL,
 						   generated text = NULL)
 	RETURNS orm.column_arg LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	AS 'SELECT ROW($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
-				   $12)::orm.column_arg';
+	RETURN ROW($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,
+			   $12)::orm.column_arg;
 COMMENT ON FUNCTION orm.column(text, text, boolean, boolean, boolean, boolean,
 							   text, text, text, text, boolean, text) IS
 'A column for orm.declare.
@@ -52,8 +52,8 @@ CREATE FUNCTION orm.relationship(name text, target text, backref text = NULL,
 								 viewonly boolean = false,
 								 uselist boolean = NULL)
 	RETURNS orm.relationship_arg LANGUAGE sql IMMUTABLE PARALLEL SAFE
-	AS 'SELECT ROW($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-				   $11)::orm.relationship_arg';
+	RETURN ROW($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+			   $11)::orm.relationship_arg;
 COMMENT ON FUNCTION orm.relationship(text, text, text, text, text[], text[],
 									 text, text, boolean, boolean, boolean) IS
 'A relationship for orm.declare; the parameters are those of orm.relate. Its

@@ -124,6 +124,7 @@ check_in_list(const Value *value)
 	JsonbContainer *array;
 
 	if (!OidIsValid(element) || value->json.type != jbvBinary ||
+		!JsonContainerIsArray(value->json.val.binary.data) ||
 		type_takes_any_json(getBaseType(element)))
 		return;
 	array = value->json.val.binary.data;

@@ -119,6 +119,8 @@ class Client:
             [{"account_id": a, "delta": -amount}, {"account_id": b, "delta": amount}]))
 
     def new_order(self):
+        if self.one("SELECT count(*) FROM orders")[0] > 2 * ORDERS:
+            return self.delete_order()
         amounts = [self.rng.randint(1, 9) for _ in range(self.rng.randint(0, 6))]
         doc = {"owner_id": self.rng.randint(1, 50), "total": sum(amounts),
                "lines": [{"amount": a} for a in amounts]}
@@ -337,6 +339,14 @@ class Client:
             self.shared.stop.value = 1
         for code, times in self.errors.items():
             self.shared.errors.put((code, times))
+        if self.stays and self.connection and not self.connection.closed:
+            try:
+                self.run("DISCARD ALL")
+                self.shared.contexts.put(self.one(
+                    "SELECT coalesce(sum(total_bytes) FILTER (WHERE name LIKE 'pg_orm%'), 0)::int8,"
+                    " sum(total_bytes)::int8 FROM pg_backend_memory_contexts"))
+            except psycopg2.Error:
+                pass
 
 
 DDL = [
@@ -401,6 +411,7 @@ class Shared:
         self.problems = multiprocessing.Queue()
         self.errors = multiprocessing.Queue()
         self.ddl = multiprocessing.Queue()
+        self.contexts = multiprocessing.Queue()
 
 
 def resident(pid):
@@ -548,6 +559,9 @@ def main():
     print("# errors of clients: "
           + " ".join("%s %d" % pair for pair in sorted(errors.items())))
     print("# DDL: ", *drain(shared.ddl))
+    print("# memory contexts at the end, in kB, of pg_orm and of all: "
+          + " ".join("%d/%d" % (mine // 1024, total // 1024)
+                     for mine, total in drain(shared.contexts)))
 
     passed = failed = 0
 
