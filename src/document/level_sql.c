@@ -705,6 +705,7 @@ level_composition(Level *level, LevelSource source)
 	level->unique_links = level->field != NULL && is_linked(level) &&
 		links_are_unique(level->field->relationship);
 	composition->operators = true;
+	composition->only_read = true;
 	/* planning anew for each set of keys would cost more than reading them */
 	composition->generic_plan = source != SOURCE_CRITERIA;
 	switch (source)

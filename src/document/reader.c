@@ -468,8 +468,9 @@ level_read_children(Level *level)
 			source = SOURCE_ALL;
 		else
 		{
-			source = key_table_count(child->keys) == 1 ? SOURCE_ONE :
-				SOURCE_KEYS;
+			/* to one, it makes no difference but for one more statement */
+			source = key_table_count(child->keys) == 1 && !child->to_one ?
+				SOURCE_ONE : SOURCE_KEYS;
 			level_set_keys(child, source);
 		}
 		level_read(child, source);

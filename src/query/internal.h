@@ -66,6 +66,7 @@ typedef struct Composition
 	int			naliases;
 	bool		operators;		/* filter_by may have operators by name */
 	bool		generic_plan;	/* values do not matter for the plan */
+	bool		only_read;		/* nobody asks what the statement does */
 } Composition;
 
 /* Where a fragment went in the text that PostgreSQL gets to see. */

@@ -404,6 +404,27 @@ statement_analyse(KeptStatement *kept, Composition *composition,
 	memcpy(kept->argtypes, types, sizeof(Oid) * nargs);
 }
 
+/*
+ * The types are known without it if all parameters are pg_orm's own, and
+ * there is no error to explain if all of the text is.
+ */
+static bool
+needs_analysis(Composition *composition)
+{
+	return !composition->only_read || composition->nparams > 0 ||
+		composition->fragments != NIL;
+}
+
+static void
+statement_take_types(KeptStatement *kept, Composition *composition)
+{
+	MemoryContext old = MemoryContextSwitchTo(kept->context);
+
+	kept->nargs = list_length(composition->values);
+	kept->argtypes = initial_types(composition);
+	MemoryContextSwitchTo(old);
+}
+
 static void
 statement_plan_keep(KeptStatement *kept, Composition *composition)
 {
@@ -458,7 +479,10 @@ kept_make(Composition *composition, KeptKey key)
 	entry->key_length = key.length;
 	entry->hash = key.hash;
 
-	statement_analyse(kept, composition, names, spans);
+	if (needs_analysis(composition))
+		statement_analyse(kept, composition, names, spans);
+	else
+		statement_take_types(kept, composition);
 	statement_keep_names(kept, composition, names);
 	statement_plan_keep(kept, composition);
 	MemoryContextSetParent(context, kept_context);
