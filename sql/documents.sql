@@ -366,6 +366,20 @@ ALTER TABLE node DROP n;
 SELECT show_node(1);
 ALTER TABLE node ADD n text;
 SELECT show_node(1);
+-- how values of a type are shown
+RESET ROLE;
+CREATE TYPE public.weather AS ENUM ('sad', 'glad');
+ALTER TABLE node ADD mood public.weather DEFAULT 'glad';
+SELECT orm.document(o, '{ id mood nodes(order_by: "id") { mood } }') FROM node o WHERE id = 1;
+ALTER TYPE weather RENAME VALUE 'glad' TO 'happy';
+ALTER TYPE weather RENAME TO climate;
+SELECT orm.document(o, '{ id mood nodes(order_by: "id") { mood } }') FROM node o WHERE id = 1;
+CREATE FUNCTION mood_json(climate) RETURNS json IMMUTABLE LANGUAGE sql AS $$ SELECT json_build_object('mood', $1::text) $$;
+CREATE CAST (climate AS json) WITH FUNCTION mood_json(climate);
+SELECT orm.document(o, '{ id mood nodes(order_by: "id") { mood } }') FROM node o WHERE id = 1;
+DROP CAST (climate AS json);
+SELECT orm.document(o, '{ id mood nodes(order_by: "id") { mood } }') FROM node o WHERE id = 1;
+SET ROLE regress_orm_documents_user;
 -- a function that wants the same document of another object
 DROP FUNCTION label(node);
 CREATE FUNCTION label(node) RETURNS json LANGUAGE plpgsql AS

@@ -6,7 +6,7 @@
  * To parse and resolve a selection, to look up how its values are rendered,
  * and to put its statements together costs more than to read a document.  So
  * readers are kept by what is read, the least recently used going first.  One
- * is made anew when metadata, functions or casts have changed, and under
+ * is made anew when metadata, functions, types or casts have changed, and under
  * another search_path, in which the user's SQL within the selection would mean
  * something else.
  *
@@ -42,7 +42,7 @@ typedef struct KeptReader
 	char	   *selection;
 	int			length;
 	List	   *search_path;
-	uint64		changes;		/* of functions and casts, when it was made */
+	uint64		changes;		/* catalog_changes, when it was made */
 	bool		in_use;
 	bool		dropped;		/* not in the list, freed by who uses it */
 } KeptReader;
@@ -64,15 +64,17 @@ catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
 	catalog_changes++;
 }
 
+/* What statements name, and how values are rendered. */
 static void
 watch_catalog(void)
 {
+	static const int caches[] = {PROCOID, CASTSOURCETARGET, TYPEOID, COLLOID};
 	static bool watched = false;
 
 	if (watched)
 		return;
-	CacheRegisterSyscacheCallback(PROCOID, catalog_changed, (Datum) 0);
-	CacheRegisterSyscacheCallback(CASTSOURCETARGET, catalog_changed, (Datum) 0);
+	for (int i = 0; i < lengthof(caches); i++)
+		CacheRegisterSyscacheCallback(caches[i], catalog_changed, (Datum) 0);
 	watched = true;
 }
 
