@@ -1,9 +1,10 @@
 # Builds a PostgreSQL of one's own from Debian's source package, for the tools
 # of this folder; to be sourced by bash after test/setup.sh.
 #
-# Everything is below $cache: the source package, the folders it is built in,
-# and what is installed, which no other program uses.  What is there is kept
-# for the next run; a newer source package, or other options, build it anew.
+# The source package, the folder it is built in and what is installed are
+# below $cache, and kept for the next run; a newer source package, or other
+# options, build it anew.  Each run has a copy of its own in $tmp, where the
+# extension goes.
 
 server_packages=(dpkg-dev bison flex gcc libc6-dev make perl libipc-run-perl
 	zlib1g-dev)
@@ -65,7 +66,7 @@ fetch_source() {
 	die "apt-get source $package failed"
 }
 
-# Builds PostgreSQL and sets PG_CONFIG to it.  Arguments: name, CFLAGS,
+# Builds PostgreSQL and sets PG_CONFIG to a copy.  Arguments: name, CFLAGS,
 # CPPFLAGS, options of configure.
 build_server() {
 	local name=$1 cflags=$2 cppflags=$3 prefix=$cache/postgresql-$1 asked
@@ -93,7 +94,8 @@ build_server() {
 		echo "$asked" >"$prefix/complete"
 	fi
 	exec {server_lock}>&-
-	export PG_CONFIG=$prefix/bin/pg_config
+	cp -a "$prefix" "$tmp/server"
+	export PG_CONFIG=$tmp/server/bin/pg_config
 }
 
 # A server that checks itself, and tells valgrind what is allocated.  The
