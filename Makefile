@@ -36,6 +36,7 @@ PARTS = \
 	engine/slot \
 	session/session \
 	session/identity_map \
+	session/version \
 	session/model_objects \
 	session/object \
 	session/row \

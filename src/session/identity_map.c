@@ -58,8 +58,8 @@ static MemoryContext levels_context = NULL;
  * levels
  * ------------------------------------------------------------------------
  */
-static Level *
-current_level(void)
+Level *
+level_current(void)
 {
 	SubTransactionId subid = GetCurrentSubTransactionId();
 	Level	   *level = levels;
@@ -177,20 +177,12 @@ identity_map_reset(Session *session)
 }
 
 /* ------------------------------------------------------------------------
- * versions
+ * identities
  * ------------------------------------------------------------------------
  */
-
-/* Frees a row unless a neighbour in the stack has the same. */
-static void
-row_free_unshared(HeapTuple row, HeapTuple above, HeapTuple below)
-{
-	if (row != NULL && row != above && row != below)
-		pfree(row);
-}
-
-static void
-key_free_unshared(IdentityKey *key, IdentityKey *above, IdentityKey *below)
+void
+identity_key_free_unshared(IdentityKey *key, IdentityKey *above,
+						   IdentityKey *below)
 {
 	IdentityEntry *entry;
 	IdentityKey **link;
@@ -203,168 +195,12 @@ key_free_unshared(IdentityKey *key, IdentityKey *above, IdentityKey *below)
 	*link = key->next;
 	if (entry->chain == NULL)
 		identity_delete_item(key->object->session->identities, entry);
-	pfree(key);
-}
-
-/* Takes a version out of the stack between above and version->below. */
-static void
-version_free(ObjectVersion *version, ObjectVersion *above)
-{
-	ObjectVersion *below = version->below;
-
-	row_free_unshared(version->stored, above ? above->stored : NULL,
-					  below ? below->stored : NULL);
-	row_free_unshared(version->changed, above ? above->changed : NULL,
-					  below ? below->changed : NULL);
-	key_free_unshared(version->key, above ? above->key : NULL,
-					  below ? below->key : NULL);
-	bms_free(version->modified);
-	if (version->level != NULL)
-		dlist_delete(&version->level_node);
-	pfree(version);
-}
-
-ObjectVersion *
-object_touch(Object *object)
-{
-	Level	   *level = current_level();
-	ObjectVersion *top = object->top;
-	ObjectVersion *version;
-	MemoryContext old;
-
-	if (top->level == level)
-		return top;
-
-	old = MemoryContextSwitchTo(object->session->objects_context);
-	version = palloc(sizeof(ObjectVersion));
-	*version = *top;
-	version->modified = bms_copy(top->modified);
-	MemoryContextSwitchTo(old);
-
-	version->below = top;
-	version->level = level;
-	dlist_push_tail(&level->versions, &version->level_node);
-	object->top = version;
-	return version;
-}
-
-/*
- * Makes the session's own copy of a row a Datum as well, so that what calls
- * return is no more than a copy of its bytes.  What a Datum is of is the
- * newest row type that the session has seen.
- */
-static TupleDesc
-row_make_datum(Object *object, HeapTuple row)
-{
-	TupleDesc	tupdesc = llast(object->model_objects->tupdescs);
-
-	if (!HeapTupleHasExternal(row))
-		compat_tuple_set_datum(row->t_data, tupdesc, row->t_len);
-	return tupdesc;
-}
-
-void
-version_set_stored(ObjectVersion *version, HeapTuple row)
-{
-	if (row == version->stored)
-		return;
-	row_free_unshared(version->stored, NULL,
-					  version->below ? version->below->stored : NULL);
-	version->stored = row;
-	if (row == NULL)
-		return;
-	version->stored_tupdesc = row_make_datum(version->object, row);
-	version->object->model_objects->loaded = true;
-	references_note(version->object, row);
-}
-
-/* modified is copied; a NULL row means that nothing is pending any more. */
-void
-version_set_changed(ObjectVersion *version, HeapTuple row,
-					Bitmapset *modified)
-{
-	MemoryContext old;
-
-	version->object->revision++;
-	if (row != version->changed)
-		row_free_unshared(version->changed, NULL,
-						  version->below ? version->below->changed : NULL);
-	version->changed = row;
-	if (row == NULL)
-		version->orphan_attnum = InvalidAttrNumber;
-	version->changed_tupdesc = NULL;
-	if (row != NULL)
-	{
-		version->changed_tupdesc = row_make_datum(version->object, row);
-		references_note(version->object, row);
-	}
-
-	old = MemoryContextSwitchTo(version->object->session->objects_context);
-	modified = bms_copy(modified);
-	MemoryContextSwitchTo(old);
-	bms_free(version->modified);
-	version->modified = modified;
-}
-
-/* The row is moved, unless the version below has it as its own change. */
-void
-version_store_changes(ObjectVersion *version)
-{
-	HeapTuple	row = version->changed;
-
-	if (version->below != NULL && version->below->changed == row)
-		version_set_stored(version,
-						   session_copy_row(version->object->session, row));
+	if (key == (IdentityKey *) key->object->first_key)
+		key->object->first_key_taken = false;
 	else
-	{
-		version->changed = NULL;
-		version_set_stored(version, row);
-	}
-	version_set_changed(version, NULL, NULL);
+		pfree(key);
 }
 
-void
-version_note(Model *model, ObjectVersion *version, HeapTuple row,
-			 TransactionId xmin)
-{
-	version->xmin = xmin;
-	version->rewritten = false;
-	version->number = row_version_number(model, row);
-}
-
-void
-version_forget(ObjectVersion *version)
-{
-	version->xmin = InvalidTransactionId;
-	version->rewritten = false;
-	version->number = -1;
-}
-
-bool
-version_is_known(const ObjectVersion *version)
-{
-	return TransactionIdIsValid(version->xmin) || version->number >= 0;
-}
-
-/* Is there a change that a flush has to write? */
-bool
-version_is_pending_work(const ObjectVersion *version)
-{
-	switch (version->state)
-	{
-		case OBJECT_PENDING:
-			return true;
-		case OBJECT_PERSISTENT:
-			return version->marked_deleted || version->changed != NULL;
-		default:
-			return false;
-	}
-}
-
-/* ------------------------------------------------------------------------
- * identities
- * ------------------------------------------------------------------------
- */
 static uint32
 scoped_hash(Model *model, const Datum *key, Oid userid, bool with_rls)
 {
@@ -386,13 +222,21 @@ keys_equal(Model *model, const Datum *a, const Datum *b)
 
 /* A key with its values in one piece of memory. */
 static IdentityKey *
-identity_form(Model *model, const Datum *key)
+identity_form(Object *object, Model *model, const Datum *key)
 {
 	Size		size = MAXALIGN(offsetof(IdentityKey, values) +
 								model->nkeys * sizeof(Datum));
 	IdentityKey *identity;
 	char	   *data;
 
+	if (model->nkeys == 1 && model->keys[0].typbyval &&
+		!object->first_key_taken)
+	{
+		object->first_key_taken = true;
+		identity = (IdentityKey *) object->first_key;
+		identity->values[0] = key[0];
+		return identity;
+	}
 	for (int i = 0; i < model->nkeys; i++)
 	{
 		if (!model->keys[i].typbyval)
@@ -428,7 +272,7 @@ version_set_key(Model *model, ObjectVersion *version, const Datum *key)
 	bool		found;
 	MemoryContext old = MemoryContextSwitchTo(session->objects_context);
 
-	identity = identity_form(model, key);
+	identity = identity_form(object, model, key);
 	identity->object = object;
 	identity->hash = scoped_hash(model, key, object->userid,
 								 object->row_security);
@@ -440,8 +284,8 @@ version_set_key(Model *model, ObjectVersion *version, const Datum *key)
 		entry->chain = NULL;
 	MemoryContextSwitchTo(old);
 
-	key_free_unshared(version->key, NULL,
-					  version->below ? version->below->key : NULL);
+	identity_key_free_unshared(version->key, NULL,
+							   version->below ? version->below->key : NULL);
 	/* freeing may have moved the entry */
 	entry = identity_lookup(session->identities, identity->hash);
 	if (entry == NULL)
@@ -563,12 +407,11 @@ object_create(Session *session, Model *model, const Datum *key,
 			  ObjectState state)
 {
 	ModelObjects *entry = model_objects(session, model);
-	Level	   *level = current_level();
-	MemoryContext old = MemoryContextSwitchTo(session->objects_context);
-	Object	   *object = palloc0(sizeof(Object));
-	ObjectVersion *version = palloc0(sizeof(ObjectVersion));
+	Level	   *level = level_current();
+	Object	   *object = MemoryContextAllocZero(session->objects_context,
+												sizeof(Object));
+	ObjectVersion *version = &object->first;
 
-	MemoryContextSwitchTo(old);
 	object->session = session;
 	object->model_objects = entry;
 	object->userid = GetUserId();

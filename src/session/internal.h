@@ -74,7 +74,8 @@ typedef struct ObjectVersion
 	dlist_node	level_node;
 	struct ObjectVersion *below;
 	int64		number;			/* of its version column; -1 if not known */
-	Bitmapset  *modified;		/* columns of changed that are pending */
+	Bitmapset  *modified;		/* columns of changed that are pending: one of
+								 * ModelObjects.column_sets, not to be changed */
 } ObjectVersion;
 
 /* The objects of one model in one session. */
@@ -104,6 +105,7 @@ typedef struct ModelObjects
 	uint64		expirations;	/* how often its objects were expired */
 	bool		left_alone;		/* a bulk statement wrote rows, not objects */
 	struct ReferenceIndex *references;	/* by foreign keys; in reference.c */
+	List	   *column_sets;	/* what ObjectVersion.modified points to */
 } ModelObjects;
 
 struct Object
@@ -122,6 +124,11 @@ struct Object
 	uint32		revision;		/* counts its changes */
 	uint32		clean_bytes;	/* of its row, in session->clean_bytes */
 	struct Reference *references;	/* where it is noted; in reference.c */
+
+	/* most objects have one version and one key, of one Datum: these */
+	ObjectVersion first;
+	bool		first_key_taken;
+	Datum		first_key[offsetof(IdentityKey, values) / sizeof(Datum) + 1];
 };
 
 struct Session
@@ -227,9 +234,6 @@ extern Model *objects_model(ModelObjects *entry);
 extern Object *object_create(Session *session, Model *model,
 							 const Datum *key, ObjectState state);
 
-/* The version to write to: of the present subtransaction. */
-extern ObjectVersion *object_touch(Object *object);
-
 /*
  * Takes the object out of the session; it may be freed.  A rollback to before
  * brings it back.
@@ -242,20 +246,7 @@ extern void object_leave(Object *object);
  */
 extern void object_refile(Object *object);
 
-/* Notes the version of a stored row: its xmin and its version column. */
-extern void version_note(Model *model, ObjectVersion *version, HeapTuple row,
-						 TransactionId xmin);
-
-/* The version of the stored row is not known (any more). */
-extern void version_forget(ObjectVersion *version);
-extern bool version_is_known(const ObjectVersion *version);
-
-/* Setters free what the version below does not share. */
-extern void version_set_stored(ObjectVersion *version, HeapTuple row);
-extern void version_set_changed(ObjectVersion *version, HeapTuple row,
-								Bitmapset *modified);
-/* What was pending is the stored row. */
-extern void version_store_changes(ObjectVersion *version);
+/* Files the object under a key, which is copied; the key is the version's. */
 extern void version_set_key(Model *model, ObjectVersion *version,
 							const Datum *key);
 
@@ -263,7 +254,10 @@ extern void version_set_key(Model *model, ObjectVersion *version,
 extern void version_follow_key(Model *model, ObjectVersion *version,
 							   const Datum *key);
 
-extern bool version_is_pending_work(const ObjectVersion *version);
+/* For version.c: the innermost level, made if need be, and keys to be freed. */
+extern Level *level_current(void);
+extern void identity_key_free_unshared(IdentityKey *key, IdentityKey *above,
+									   IdentityKey *below);
 
 /* Forgets clean objects until the limits of the identity map are kept. */
 extern void session_evict(Session *session);
@@ -297,6 +291,35 @@ extern Datum object_current_datum(Model *model, Object *object);
 
 /* Copies a row into the memory of the session's objects. */
 extern HeapTuple session_copy_row(Session *session, HeapTuple row);
+
+/* ------------------------------------------------------------------------
+ * in version.c
+ * ------------------------------------------------------------------------
+ */
+/* The version to write to: of the present subtransaction. */
+extern ObjectVersion *object_touch(Object *object);
+
+/* Notes the version of a stored row: its xmin and its version column. */
+extern void version_note(Model *model, ObjectVersion *version, HeapTuple row,
+						 TransactionId xmin);
+
+/* The version of the stored row is not known (any more). */
+extern void version_forget(ObjectVersion *version);
+extern bool version_is_known(const ObjectVersion *version);
+
+/* Setters free what the version below does not share. */
+extern void version_set_stored(ObjectVersion *version, HeapTuple row);
+extern void version_set_changed(ObjectVersion *version, HeapTuple row,
+								Bitmapset *modified);
+
+/* What was pending is the stored row. */
+extern void version_store_changes(ObjectVersion *version);
+
+/* Is there a change that a flush has to write? */
+extern bool version_is_pending_work(const ObjectVersion *version);
+
+/* Takes it out of the stack between above and version->below. */
+extern void version_free(ObjectVersion *version, ObjectVersion *above);
 
 /* ------------------------------------------------------------------------
  * in unit_of_work.c
