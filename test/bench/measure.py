@@ -46,7 +46,12 @@ class Outcome:
     reference: Timings
 
     def ratio(self, clock):
-        return self.ours.median(clock) / self.reference.median(clock)
+        """The median of what neighbouring runs are to each other: what else
+        the machine does changes from run to run, but hits both."""
+        pairs = zip(getattr(self.ours, clock), getattr(self.reference, clock))
+        return statistics.median(
+            [mine / other for mine, other in pairs if other > 0]
+            or [float('nan')])
 
 
 def cpu_clock(pid):

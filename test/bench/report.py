@@ -133,7 +133,8 @@ def write(directory, outcomes, growth, memory, missing, about):
         f'{about} Written by `make bench`.',
         '',
         'Each job is run beside its reference, in turn, in one backend each; '
-        'the ratios are of the medians, and below 1 pg_orm is faster. "CPU" '
+        'the ratios are medians over pairs of neighbouring runs, and below 1 '
+        'pg_orm is faster. "CPU" '
         "is the backend's own CPU time (with the client's for the jobs "
         'against SQLAlchemy), "wall" contains whatever else the machine did.',
         '', '![ratios](ratios.svg)', '']
