@@ -158,6 +158,48 @@ SELECT class, identity, state FROM orm.session_objects WHERE class = 'k_made';
 SELECT orm.flush();
 SELECT * FROM orm.get(NULL::k_made, 77);
 ROLLBACK;
+-- which is known to those who refer to it, even if nothing is remembered
+CREATE SEQUENCE made;
+CREATE OR REPLACE FUNCTION make_key() RETURNS trigger LANGUAGE plpgsql AS $$
+	BEGIN NEW.id := coalesce(NEW.id, nextval('made')); RETURN NEW; END $$;
+CREATE TABLE k_part (id int PRIMARY KEY, made_id int REFERENCES k_made, v text);
+CREATE TRIGGER make_key BEFORE INSERT ON k_part FOR EACH ROW EXECUTE FUNCTION make_key();
+SELECT orm.map('k_part');
+SELECT orm.relate('k_made', 'parts', 'k_part', backref => 'made');
+CREATE TABLE k_tag (id int PRIMARY KEY, v text);
+CREATE TRIGGER make_key BEFORE INSERT ON k_tag FOR EACH ROW EXECUTE FUNCTION make_key();
+CREATE TABLE k_made_tag (made int REFERENCES k_made, tag int REFERENCES k_tag, PRIMARY KEY (made, tag));
+SELECT orm.map('k_tag');
+SELECT orm.relate('k_made', 'tags', 'k_tag', secondary => 'k_made_tag', backref => 'mades');
+BEGIN;
+SET LOCAL orm.identity_map_limit = 0;
+SELECT * FROM orm.add(NULL::k_made, '{"v": "first"}');
+SELECT * FROM orm.add(NULL::k_part, '{"v": "a part", "made": {"v": "second"}}');
+SELECT * FROM orm.add(NULL::k_made, '{"v": "third", "parts": [{"v": "one"}, {"v": "two"}]}');
+SELECT orm.save('k_made', '{"v": "fourth", "parts": [{"v": "three"}]}');
+SELECT m.id, m.v, p.id, p.v FROM k_made m LEFT JOIN k_part p ON p.made_id = m.id ORDER BY 1, 3;
+SELECT * FROM orm.set(orm.get(NULL::k_part, 5), '{"made": {"v": "another"}}');
+SELECT * FROM orm.merge(NULL::k_part, '{"id": 100, "made": {"v": "one more"}}');
+SELECT * FROM orm.add(NULL::k_made, '{"v": "tagged", "tags": [{"v": "red"}, {"v": "blue"}]}');
+SELECT * FROM orm.set(orm.get(NULL::k_made, 1), '{"tags": [{"v": "green", "mades": [{"v": "back"}]}]}');
+SELECT m.v, p.id, p.v FROM k_made m JOIN k_part p ON p.made_id = m.id ORDER BY m.id, p.id;
+SELECT m.v, t.v FROM k_made m, tags(m) t ORDER BY m.id, t.id;
+ROLLBACK;
+-- what has NULL where it would be referred to cannot be linked
+CREATE TABLE k_site (id int PRIMARY KEY, name text UNIQUE);
+CREATE TABLE k_page (id int PRIMARY KEY, site text REFERENCES k_site (name));
+SELECT orm.map('k_site'), orm.map('k_page');
+SELECT orm.relate('k_page', 'on', 'k_site', backref => 'pages');
+BEGIN;
+SELECT * FROM orm.add(NULL::k_page, '{"id": 1, "on": {"id": 1, "name": "a"}}');
+SELECT fails($$orm.add(NULL::k_page, '{"id": 2, "on": {"id": 2, "name": null}}')$$);
+SELECT fails($$orm.add(NULL::k_site, '{"id": 3, "pages": [{"id": 3}]}')$$);
+SELECT orm.add(NULL::k_site, '{"id": 4}');
+SELECT orm.flush();
+SELECT fails($$orm.append(orm.get(NULL::k_site, 4), 'pages', orm.get(NULL::k_page, 1))$$);
+SELECT * FROM orm.add(NULL::k_site, '{"id": 5, "pages": []}');
+SELECT * FROM k_page;
+ROLLBACK;
 
 \c postgres
 SET client_min_messages = warning;

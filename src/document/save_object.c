@@ -474,7 +474,7 @@ insert_object(SaveContext *context, SavedNode *node,
 	object = session_add(context->session, model, row, given);
 	node->object = object;
 	if (object_key(object) == NULL)
-		session_flush(context->session, FLUSH_EXPLICIT);
+		session_flush(context->session, FLUSH_KEYS);
 	row = row_from_tuple(model, object_current_row(object));
 	save_collections(context, selection, row, false, parts->relationships);
 	return row;

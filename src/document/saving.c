@@ -159,7 +159,7 @@ documents_save(Session *session, DocumentReaders *readers, List *docs,
 					   DatumGetPointer(save_object(&context, lfirst(cell),
 												   key_columns, KNOWN_KEY,
 												   mode)));
-	session_flush(session, FLUSH_EXPLICIT);
+	session_flush(session, FLUSH_DOCUMENT);
 	session_release(session);
 	error_context_stack = callback.previous;
 	return saved_keys(readers->selection->model, rows);
@@ -224,5 +224,5 @@ document_delete(Session *session, DocumentReaders *readers, Datum *key,
 	delete_members(&context, context.root, row);
 	session_delete(model, session_object(session, model,
 										 DatumGetHeapTupleHeader(row)));
-	session_flush(session, FLUSH_EXPLICIT);
+	session_flush(session, FLUSH_DOCUMENT);
 }

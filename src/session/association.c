@@ -26,6 +26,23 @@
  * ------------------------------------------------------------------------
  */
 
+void
+require_referenced(Model *model, Datum row, int n, const AttrNumber *attnums)
+{
+	for (int i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		(void) row_column(model, row, attnums[i], &isnull);
+		if (isnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_NO_DATA_FOUND),
+					 errmsg("%s of %s is NULL, so it cannot be linked",
+							column_sql(model, attnums[i]),
+							model->class_name)));
+	}
+}
+
 /* One column of a link, from the column of one of its ends. */
 static void
 link_set_column(Model *links, Datum *key, AttrNumber attnum, Model *end,
@@ -34,11 +51,7 @@ link_set_column(Model *links, Datum *key, AttrNumber attnum, Model *end,
 	bool		isnull;
 	Datum		value = row_column(end, row, end_attnum, &isnull);
 
-	if (isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NO_DATA_FOUND),
-				 errmsg("%s of %s is NULL, so it cannot be linked",
-						column_sql(end, end_attnum), end->class_name)));
+	require_referenced(end, row, 1, &end_attnum);
 	for (int i = 0; i < links->nkeys; i++)
 	{
 		ModelKeyColumn *column = &links->keys[i];

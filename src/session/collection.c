@@ -85,27 +85,17 @@ static void
 member_assign(Model *model, Datum row, Relationship *relationship,
 			  Model *target, Object *object)
 {
-	int			n = relationship->nremote;
-	Datum	   *values = palloc(n * sizeof(Datum));
-	bool	   *nulls = palloc(n * sizeof(bool));
+	ForeignKeyValues known;
 
-	for (int i = 0; i < n; i++)
-	{
-		AttrNumber	local = relationship->local_attnums[i];
-		Form_pg_attribute column = TupleDescAttr(target->tupdesc,
-												 relationship->remote_attnums[i] - 1);
-
-		values[i] = row_column(model, row, local, &nulls[i]);
-		if (!nulls[i])
-			values[i] = convert_value(values[i],
-									  TupleDescAttr(model->tupdesc,
-													local - 1)->atttypid,
-									  column->atttypid, column->atttypmod);
-	}
+	require_referenced(model, row, relationship->nlocal,
+					   relationship->local_attnums);
+	known = foreign_key_values(model, row, relationship->local_attnums, target,
+							   relationship->remote_attnums,
+							   relationship->nremote);
 	/* given to an owner, it is no longer to be deleted */
 	session_undelete(target, object);
-	member_set_columns(target, object, n, relationship->remote_attnums,
-					   values, nulls);
+	member_set_columns(target, object, known.n, known.attnums, known.values,
+					   known.nulls);
 }
 
 static void

@@ -45,6 +45,10 @@ reason_text(FlushReason reason)
 	{
 		case FLUSH_EXPLICIT:
 			return "by orm.flush()";
+		case FLUSH_DOCUMENT:
+			return "for a document";
+		case FLUSH_KEYS:
+			return "for a key that the server makes";
 		case FLUSH_AUTOFLUSH:
 			return "before this statement (orm.autoflush)";
 		case FLUSH_SAVEPOINT:
@@ -441,8 +445,9 @@ session_flush(Session *session, FlushReason reason)
 	}
 	session->flushing = false;
 	error_context_stack = callback.previous;
-	/* what was written is clean now; a commit forgets it all at once */
-	if (reason != FLUSH_COMMIT)
+	/* what was written is clean now, unless somebody waits for it */
+	if (reason != FLUSH_KEYS && reason != FLUSH_DOCUMENT &&
+		reason != FLUSH_COMMIT)
 		session_evict(session);
 	return written;
 }

@@ -39,7 +39,8 @@ typedef struct DocumentParts
 } DocumentParts;
 
 static Datum graph_resolve(Session *session, Model *target, JsonbValue *value,
-						   const char *name, const ForeignKeyValues *known);
+						   const Relationship *relationship,
+						   const ForeignKeyValues *known);
 
 /* ------------------------------------------------------------------------
  * taking a document apart
@@ -187,7 +188,7 @@ row_with_known_columns(Session *session, Model *model, Object *object,
 		(void) row_column(model, row, attnums[i], &isnull);
 		if (isnull && object_key(object) == NULL)
 		{
-			session_flush(session, FLUSH_EXPLICIT);
+			session_flush(session, FLUSH_KEYS);
 			return row_from_tuple(model, object_current_row(object));
 		}
 	}
@@ -228,8 +229,12 @@ set_to_one(Session *session, Model *model, List *relationships, Datum row,
 		if (!is_to_one(relationship))
 			continue;
 		if (!is_null_value(&entry->value))
+		{
 			target_row = graph_resolve(session, target, &entry->value,
-									   relationship->name, NULL);
+									   relationship, NULL);
+			require_referenced(target, target_row, relationship->nremote,
+							   relationship->remote_attnums);
+		}
 		known = foreign_key_values(target, target_row,
 								   relationship->remote_attnums, model,
 								   relationship->local_attnums,
@@ -323,17 +328,22 @@ resolve_members(Session *session, Model *model, Datum row,
 	Model	   *target = model_by_relid(relationship->target, false);
 	bool		many = relationship->direction == RELATIONSHIP_MANY_TO_MANY;
 	ForeignKeyValues known;
+	List	   *documents = collection_documents(entry);
 	List	   *rows = NIL;
 	ListCell   *cell;
 
-	if (!many)
+	if (!many && documents != NIL)
+	{
+		require_referenced(model, row, relationship->nlocal,
+						   relationship->local_attnums);
 		known = foreign_key_values(model, row, relationship->local_attnums,
 								   target, relationship->remote_attnums,
 								   relationship->nlocal);
-	foreach(cell, collection_documents(entry))
+	}
+	foreach(cell, documents)
 	{
 		Datum		member = graph_resolve(session, target, lfirst(cell),
-										   relationship->name,
+										   relationship,
 										   many ? NULL : &known);
 
 		rows = lappend(rows, DatumGetPointer(member));
@@ -382,9 +392,11 @@ replace_members(Session *session, Model *model, Datum row,
  * adding and changing
  * ------------------------------------------------------------------------
  */
+
+/* With a referrer, what that refers to by has values afterwards. */
 static Datum
 add_parts(Session *session, Model *model, DocumentParts *parts,
-		  const ForeignKeyValues *known)
+		  const ForeignKeyValues *known, const Relationship *referrer)
 {
 	Bitmapset  *given = NULL;
 	Datum		row = row_from_document(model, (Datum) 0,
@@ -404,6 +416,10 @@ add_parts(Session *session, Model *model, DocumentParts *parts,
 		row = row_from_tuple(model, object_current_row(object));
 		collection_unlink_all(session, model, row);
 	}
+	if (referrer != NULL)
+		row = row_with_known_columns(session, model, object, row,
+									 referrer->remote_attnums,
+									 referrer->nremote);
 	if (parts->relationships == NIL)
 		return row;
 	for (int i = 0; i < model->nrelationships; i++)
@@ -505,7 +521,7 @@ graph_add(Session *session, Model *model, Jsonb *doc)
 	if (row != NULL)
 		return row_from_tuple(model, row);
 	parts = document_parts(model, doc);
-	return add_parts(session, model, &parts, NULL);
+	return add_parts(session, model, &parts, NULL, NULL);
 }
 
 Datum
@@ -623,20 +639,21 @@ report_no_reference(Model *model, const Datum *key)
 
 static Datum
 merge_parts(Session *session, Model *model, DocumentParts *parts,
-			const ForeignKeyValues *known, bool must_exist)
+			const ForeignKeyValues *known, const Relationship *referrer,
+			bool must_exist)
 {
 	Datum		key_row;
 	Datum	   *key = graph_document_key(model, parts->columns, known, &key_row);
 	Object	   *object;
 
 	if (key == NULL)
-		return add_parts(session, model, parts, known);
+		return add_parts(session, model, parts, known, referrer);
 	object = graph_existing(session, model, key);
 	if (object == NULL)
 	{
 		if (must_exist)
 			report_no_reference(model, key);
-		return add_parts(session, model, parts, known);
+		return add_parts(session, model, parts, known, referrer);
 	}
 	return set_parts(session, model, row_of_key(model, key), parts, known);
 }
@@ -648,7 +665,7 @@ graph_merge(Session *session, Model *model, Jsonb *doc)
 
 	require_object_document(model, doc);
 	parts = document_parts(model, doc);
-	return merge_parts(session, model, &parts, NULL, false);
+	return merge_parts(session, model, &parts, NULL, NULL, false);
 }
 
 /*
@@ -724,18 +741,22 @@ nested_document(Model *target, JsonbValue *value, const char *name)
 					name, target->class_name)));
 }
 
-/* The row of the object that a nested document means, added or changed. */
+/*
+ * The row of the object that a nested document means, added or changed: known
+ * are its foreign keys to the owner, or else it is what the owner refers to.
+ */
 static Datum
 graph_resolve(Session *session, Model *target, JsonbValue *value,
-			  const char *name, const ForeignKeyValues *known)
+			  const Relationship *relationship, const ForeignKeyValues *known)
 {
-	Jsonb	   *doc = nested_document(target, value, name);
+	Jsonb	   *doc = nested_document(target, value, relationship->name);
 	DocumentParts parts;
 
 	check_stack_depth();
 	parts = document_parts(target, doc);
 	/* a member of a one-to-many has a foreign key besides its key */
 	return merge_parts(session, target, &parts, known,
+					   known == NULL ? relationship : NULL,
 					   is_plain_value(value) ||
 					   (known == NULL && is_reference(target, &parts)));
 }

@@ -141,6 +141,11 @@ extern void require_writable_relationship(Model *model,
  * in association.c: links through a secondary table
  * ------------------------------------------------------------------------
  */
+
+/* P0002 if one of the columns is NULL: nothing can refer to them. */
+extern void require_referenced(Model *model, Datum row, int n,
+							   const AttrNumber *attnums);
+
 extern Object *session_link(Session *session, Relationship *relationship,
 							Datum owner, Datum target);
 extern Object *session_unlink(Session *session, Relationship *relationship,

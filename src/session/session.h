@@ -61,6 +61,8 @@ extern void session_require_writable(const char *call);
 typedef enum FlushReason
 {
 	FLUSH_EXPLICIT,				/* orm.flush() */
+	FLUSH_DOCUMENT,				/* what a document says is written at once */
+	FLUSH_KEYS,					/* a key is wanted that a trigger makes */
 	FLUSH_AUTOFLUSH,			/* before a statement that may read tables */
 	FLUSH_SAVEPOINT,			/* before a savepoint */
 	FLUSH_COMMIT				/* the transaction ends */
