@@ -201,6 +201,28 @@ SELECT * FROM orm.add(NULL::k_site, '{"id": 5, "pages": []}');
 SELECT * FROM k_page;
 ROLLBACK;
 
+--
+-- A foreign key that belongs to the primary key: orphans lose it, to be deleted
+--
+CREATE TABLE bill (tenant int, no int, note text, PRIMARY KEY (tenant, no));
+CREATE TABLE bill_line (tenant int, bill int, no int, item text, PRIMARY KEY (tenant, bill, no),
+	FOREIGN KEY (tenant, bill) REFERENCES bill);
+SELECT orm.map('bill'), orm.map('bill_line');
+SELECT orm.relate('bill', 'lines', 'bill_line', backref => 'of_bill', cascade => 'all, delete-orphan');
+SELECT * FROM orm.add(NULL::bill, '{"tenant": 1, "no": 1, "lines": [{"no": 1, "item": "a"}, {"no": 2, "item": "b"}, {"no": 3, "item": "c"}]}');
+BEGIN;
+SELECT * FROM orm.set(orm.get(NULL::bill, 1, 1), '{"lines": [{"no": 2, "item": "bb"}, {"no": 3}, {"no": 4}]}');
+SELECT class, operation, objects FROM orm.pending_statements();
+SELECT * FROM bill_line ORDER BY no;
+SELECT orm.remove(orm.get(NULL::bill, 1, 1), 'lines', orm.get(NULL::bill_line, 1, 1, 2));
+SELECT * FROM orm.set(orm.get(NULL::bill_line, 1, 1, 3), '{"of_bill": null}');
+SELECT * FROM orm.add(NULL::bill_line, '{"no": 9, "of_bill": {"tenant": 1, "no": 1}}');
+SELECT orm.remove(orm.get(NULL::bill, 1, 1), 'lines', orm.get(NULL::bill_line, 1, 1, 9));
+SELECT * FROM bill_line ORDER BY no;
+-- but not by hand
+SELECT fails($$orm.set(orm.get(NULL::bill_line, 1, 1, 4), '{"bill": null}')$$);
+ROLLBACK;
+
 \c postgres
 SET client_min_messages = warning;
 DROP DATABASE regress_orm_keys;

@@ -484,6 +484,8 @@ set_parts(Session *session, Model *model, Datum row, DocumentParts *parts,
 	row = row_from_tuple(model, object_current_row(object));
 	row = row_from_document(model, row, JsonbPGetDatum(parts->columns),
 							&columns);
+	if (!bms_is_empty(columns))
+		require_key(model, row_to_tuple(row), columns);
 	check_document_version(model, object, row, &columns);
 	row = set_to_one(session, model, parts->relationships, row, &columns);
 	if (known != NULL)

@@ -189,9 +189,9 @@ object_met_by_add(Session *session, Model *model, const Datum *key)
 	return object;
 }
 
-/* 23502: the flush would say so as well, but not where the mistake is. */
-static void
-require_key(Model *model, HeapTuple row, bool is_new)
+/* The flush would say so as well, but not where the mistake is. */
+void
+require_key(Model *model, HeapTuple row, Bitmapset *given)
 {
 	for (int i = 0; i < model->nkeys; i++)
 	{
@@ -199,13 +199,15 @@ require_key(Model *model, HeapTuple row, bool is_new)
 		Form_pg_attribute column = TupleDescAttr(model->tupdesc, attnum - 1);
 
 		if (!column->attnotnull ||
-			!heap_attisnull(row, attnum, model->tupdesc))
+			!heap_attisnull(row, attnum, model->tupdesc) ||
+			(given != NULL &&
+			 !bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, given)))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_NOT_NULL_VIOLATION),
 				 errmsg("key column %s of %s must not be NULL",
 						column_sql(model, attnum), model->class_name),
-				 is_new && (column->atthasdef || column->attidentity != '\0') ?
+				 given == NULL && (column->atthasdef || column->attidentity != '\0') ?
 				 errhint("Leave it out of the document to take its default.") : 0,
 				 err_generic_string(PG_DIAG_TABLE_NAME,
 									get_rel_name(model->relid)),
@@ -233,7 +235,7 @@ session_add(Session *session, Model *model, Datum row, Bitmapset *given)
 
 	require_addable(model, given);
 	if (!has_key && !insert_one_by_one(model))
-		require_key(model, &tuple, true);
+		require_key(model, &tuple, NULL);
 	if (object != NULL)
 	{
 		object_add_again(model, object, &tuple, given);
@@ -415,7 +417,6 @@ session_set(Model *model, Object *object, Datum row, Bitmapset *columns)
 	if (bms_is_empty(columns))
 		return;
 	row_require_settable(model, columns);
-	require_key(model, tuple, false);
 	if (object->top->state == OBJECT_PENDING)
 	{
 		Datum		before = row_from_tuple(model, current);

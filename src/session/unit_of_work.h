@@ -26,6 +26,12 @@ extern Object *session_add(Session *session, Model *model, Datum row,
 extern Object *session_object(Session *session, Model *model,
 							  HeapTupleHeader row);
 
+/*
+ * 23502 if a column of the key is NULL, of those given or (NULL) of all.  The
+ * unit of work itself may set it so: an orphan is deleted by the flush.
+ */
+extern void require_key(Model *model, HeapTuple row, Bitmapset *given);
+
 /* Gives the object, whose row is known, the row's values of those columns. */
 extern void session_set(Model *model, Object *object, Datum row,
 						Bitmapset *columns);
