@@ -94,9 +94,6 @@ identity_map_xact_end(void)
 void
 identity_map_create(Session *session)
 {
-	session->objects_context = AllocSetContextCreate(session->context,
-													 "pg_orm objects",
-													 ALLOCSET_DEFAULT_SIZES);
 	session->identities = NULL;
 	session->models = NULL;
 	session->last_used = NULL;

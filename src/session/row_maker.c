@@ -96,11 +96,11 @@ row_maker(Model *model)
 	/* what was there may be in use by a default that led here: it stays */
 	memset((char *) maker + sizeof(RowMakerKey), 0,
 		   sizeof(RowMaker) - sizeof(RowMakerKey));
-	maker->generation = model_generation();
 	maker->context = AllocSetContextCreate(TopTransactionContext,
 										   "pg_orm row maker",
 										   ALLOCSET_SMALL_SIZES);
 	row_maker_prepare_populate(maker, model);
+	maker->generation = model_generation();
 	return maker;
 }
 

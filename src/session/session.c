@@ -94,6 +94,7 @@ session_open(const char *name)
 	const char *problem = session_name_problem(name);
 	Session    *session;
 	MemoryContext context;
+	MemoryContext objects_context;
 
 	if (problem != NULL)
 		ereport(ERROR,
@@ -109,9 +110,13 @@ session_open(const char *name)
 	context = AllocSetContextCreate(sessions_context, "pg_orm session",
 									ALLOCSET_SMALL_SIZES);
 	MemoryContextSetIdentifier(context, MemoryContextStrdup(context, name));
+	objects_context = AllocSetContextCreate(context, "pg_orm objects",
+											ALLOCSET_DEFAULT_SIZES);
+	/* without an error from here on, or half a session would be found */
 	session = hash_search(sessions, name, HASH_ENTER, NULL);
 	memset((char *) session + NAMEDATALEN, 0, sizeof(Session) - NAMEDATALEN);
 	session->context = context;
+	session->objects_context = objects_context;
 	identity_map_create(session);
 	return session;
 }

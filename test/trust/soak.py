@@ -81,7 +81,7 @@ class Client:
         self.units = 0
         # the first half stay connected
         self.stays = number < shared.clients // 2
-        self.known = None
+        self.known = self.known_before = None
 
     def connect(self):
         self.connection = psycopg2.connect(self.dsn)
