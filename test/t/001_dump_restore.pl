@@ -188,6 +188,26 @@ $node->safe_psql('parallel', 'SELECT orm.repair()');
 is(as_app('parallel', $catalog), $own_catalog,
 	'parallel: the catalog is the same');
 
+# from a directory, written by several jobs
+$node->command_ok([ 'pg_dump', '-Fd', '-j2', '-f', "$dump.directory", 'own' ],
+	'pg_dump into a directory');
+restore('directory', "$dump.directory", '-j2');
+$node->safe_psql('directory', 'SELECT orm.repair()');
+is(as_app('directory', $catalog), $own_catalog,
+	'directory: the catalog is the same');
+
+# the schema first, the rows later
+restore('schema_first', "$dump.own", '--schema-only');
+$node->command_ok(
+	[
+		'pg_restore', '--exit-on-error', '--data-only', '--disable-triggers',
+		'-d', 'schema_first', "$dump.own"
+	],
+	'pg_restore --data-only');
+$node->safe_psql('schema_first', 'SELECT orm.repair()');
+is(as_app('schema_first', $catalog), $own_catalog,
+	'schema_first: the catalog is the same');
+
 # a schema without its data: nothing is mapped, nothing is in the way
 restore('schema_only', $dump, '--schema-only');
 is(as_app('schema_only', q(SELECT class FROM orm.models
