@@ -72,7 +72,9 @@ SELECT d.id, d.row = d.key, d.row = orm.row_document(r, '{ shops { items { * lab
 SET temp_file_limit = 0;
 SELECT documents('shop', '{ * items { * } }') = documents FROM in_memory WHERE n = 1;
 SET work_mem = '64kB';
+\set VERBOSITY sqlstate
 SELECT documents('shop', '{ * items { * } }');
+\set VERBOSITY default
 \echo :LAST_ERROR_SQLSTATE
 RESET temp_file_limit;
 SELECT temporary_files();

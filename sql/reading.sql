@@ -304,7 +304,8 @@ ROLLBACK;
 -- What depends on the call has the call
 --
 CREATE VIEW v AS SELECT sum(age) AS total FROM orm.query(NULL::b);
-SELECT pg_get_viewdef('v');
+-- (newer versions leave the table's name out)
+SELECT replace(pg_get_viewdef('v'), 'query.age', 'age');
 SELECT * FROM v;
 CREATE MATERIALIZED VIEW m AS SELECT sum(age) AS total FROM b;
 CREATE FUNCTION f() RETURNS bigint LANGUAGE sql
