@@ -60,7 +60,7 @@ def plot_ratios(path, rows):
         return left + (right - left) * math.log(ratio / low) / math.log(
             high / low)
 
-    svg.text(left, 16, 'CPU time of pg_orm over that of the reference '
+    svg.text(10, 16, 'CPU time of pg_orm over that of the reference '
              '(shorter is faster; the tick is the target)')
     for mark in (0.01, 0.03, 0.1, 0.3, 1, 3):
         svg.line(x(mark), top - 4, x(mark), bottom,
@@ -80,7 +80,7 @@ def plot_ratios(path, rows):
 
 def plot_growth(path, growth):
     """A small log-log plot for each job, from {job: [(n, Outcome)]}."""
-    columns, width, height = 3, 300, 220
+    columns, width, height = 3, 320, 220
     jobs = list(growth)
     rows = -(-len(jobs) // columns)
     svg = Svg(columns * width, rows * height + 24)
@@ -93,7 +93,7 @@ def plot_growth(path, growth):
 
 
 def plot_one_growth(svg, job, points, top, left, width, height):
-    x0, x1, y0, y1 = left + 48, left + width - 12, top + 34, top + height - 28
+    x0, x1, y0, y1 = left + 48, left + width - 32, top + 34, top + height - 28
     sizes = [n for n, _ in points]
     times = [t for _, o in points
              for t in (o.ours.median('cpu'), o.reference.median('cpu'))]
