@@ -18,7 +18,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/sysattr.h"
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
@@ -362,7 +361,7 @@ column_of_check(Model *model, const ErrorData *error)
 											 &oid);
 	if (!bms_get_singleton_member(columns, &member))
 		return InvalidAttrNumber;
-	return member + FirstLowInvalidHeapAttributeNumber;
+	return member_column(member);
 }
 
 /* The object that the statement failed at, or -1; *attnum is its column. */

@@ -17,7 +17,6 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
@@ -319,7 +318,7 @@ require_member_keys(Selection *parent, SavedRelationship *entry)
 	{
 		AttrNumber	attnum = target->keys[i].attnum;
 
-		if (bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, owner))
+		if (bms_is_member(column_member(attnum), owner))
 			continue;
 		key.val.string.val =
 			NameStr(TupleDescAttr(target->tupdesc, attnum - 1)->attname);
@@ -519,21 +518,6 @@ update_object(SaveContext *context, SavedNode *node,
 	return row;
 }
 
-/* Is a column of the key one of those? */
-static bool
-is_key_known(Model *model, const ForeignKeyValues *known)
-{
-	Bitmapset  *columns = column_set(known->n, known->attnums);
-
-	for (int i = 0; i < model->nkeys; i++)
-	{
-		if (bms_is_member(model->keys[i].attnum -
-						  FirstLowInvalidHeapAttributeNumber, columns))
-			return true;
-	}
-	return false;
-}
-
 /*
  * Within a document, nothing but a key means an object that exists, unless
  * there is nothing else to be said of it: a table of keys, or a member whose
@@ -544,14 +528,13 @@ is_reference(SavedNode *node, const ForeignKeyValues *known)
 {
 	Model	   *model = node->selection->model;
 	Bitmapset  *others = row_updatable_columns(model);
+	Bitmapset  *owner = known == NULL ? NULL :
+	column_set(known->n, known->attnums);
 
 	if (node->parent == NULL || node->parts.relationships != NIL ||
 		JsonContainerSize(&node->parts.columns->root) != model->nkeys)
 		return false;
-	if (known != NULL)
-		others = bms_del_members(others, column_set(known->n, known->attnums));
-	return !bms_is_empty(others) &&
-		(known == NULL || !is_key_known(model, known));
+	return !bms_is_subset(others, owner) && !model_key_overlaps(model, owner);
 }
 
 static void

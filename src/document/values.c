@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/sysattr.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -47,7 +46,7 @@ document_keep_json(Model *model, Datum before, Datum row, Bitmapset *columns)
 
 	while ((member = bms_next_member(columns, member)) >= 0)
 	{
-		AttrNumber	attnum = member + FirstLowInvalidHeapAttributeNumber;
+		AttrNumber	attnum = member_column(member);
 		Oid			type = getBaseType(TupleDescAttr(model->tupdesc,
 													 attnum - 1)->atttypid);
 		bool		before_null,

@@ -76,6 +76,17 @@ struct KeyArguments
  * ------------------------------------------------------------------------
  */
 
+bool
+model_key_overlaps(const Model *model, const Bitmapset *columns)
+{
+	for (int i = 0; i < model->nkeys; i++)
+	{
+		if (bms_is_member(column_member(model->keys[i].attnum), columns))
+			return true;
+	}
+	return false;
+}
+
 static inline uint32
 integer_hash(uint64 value)
 {

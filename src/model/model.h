@@ -20,6 +20,7 @@
 
 #include "access/attnum.h"
 #include "access/htup.h"
+#include "access/sysattr.h"
 #include "access/tupdesc.h"
 #include "fmgr.h"
 #include "nodes/bitmapset.h"
@@ -199,6 +200,25 @@ extern const char *nearest_name(const char *name, List *candidates);
  * in key.c: values of a primary key
  * ------------------------------------------------------------------------
  */
+
+/*
+ * Sets of columns are Bitmapsets, as PostgreSQL has them: with room for system
+ * columns.
+ */
+static inline int
+column_member(AttrNumber attnum)
+{
+	return attnum - FirstLowInvalidHeapAttributeNumber;
+}
+
+static inline AttrNumber
+member_column(int member)
+{
+	return member + FirstLowInvalidHeapAttributeNumber;
+}
+
+/* Is a column of the key one of those? */
+extern bool model_key_overlaps(const Model *model, const Bitmapset *columns);
 
 /* What an integer column has of a Datum, which is passed by value. */
 static inline uint64

@@ -17,7 +17,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/sysattr.h"
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -287,8 +286,7 @@ compose_set_list(BulkCall *call, Composition *composition)
 							   call->changes, false);
 	while ((member = bms_next_member(call->changed, member)) >= 0)
 	{
-		const char *column = column_sql(call->model,
-										member + FirstLowInvalidHeapAttributeNumber);
+		const char *column = column_sql(call->model, member_column(member));
 
 		appendStringInfo(own, "%s%s = ($%d).%s", separator, column, number,
 						 column);
@@ -390,19 +388,6 @@ require_evaluable(KeptStatement *kept)
 			 errhint("Use synchronize_session => 'fetch'.")));
 }
 
-static bool
-sets_key(KeptStatement *kept, Model *model)
-{
-	for (int i = 0; i < model->nkeys; i++)
-	{
-		if (bms_is_member(model->keys[i].attnum -
-						  FirstLowInvalidHeapAttributeNumber,
-						  kept->set_columns))
-			return true;
-	}
-	return false;
-}
-
 /* Are all rows certain, and has any object a pending change? */
 static void
 look_at_objects(List *objects, bool *all_certain, bool *any_modified)
@@ -493,7 +478,8 @@ choose_plan(BulkCall *call, BulkStatement *statement, Session *session,
 			return BULK_EVALUATE;
 	}
 	key_may_change = !call->is_delete &&
-		(traits->before_update || sets_key(statement->kept, call->model));
+		(traits->before_update ||
+		 model_key_overlaps(call->model, statement->kept->set_columns));
 	if (call->synchronize != SYNCHRONIZE_FETCH && !key_may_change &&
 		!any_modified &&
 		(call->synchronize == SYNCHRONIZE_EVALUATE ||

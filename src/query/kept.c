@@ -12,13 +12,13 @@
  *
  * Memory: the cache is a child of CacheMemoryContext, each statement a child
  * of that.  A statement in use is pinned for as long as the SPI connection of
- * the call lives, or what else holds it.  Locks are those of parse analysis and planning.
+ * the call lives, or what else holds it.  Locks are those of parse analysis
+ * and planning.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
@@ -365,8 +365,8 @@ statement_note_set_columns(KeptStatement *kept, Query *query)
 
 		if (!target->resjunk)
 			kept->set_columns =
-				bms_add_member(kept->set_columns, target->resno -
-							   FirstLowInvalidHeapAttributeNumber);
+				bms_add_member(kept->set_columns,
+							   column_member(target->resno));
 	}
 	MemoryContextSwitchTo(old);
 }

@@ -24,7 +24,6 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/explain.h"
@@ -166,7 +165,7 @@ wants_whole_row(RelOptInfo *rel)
 	foreach(cell, rel->baserestrictinfo)
 		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause,
 					   rel->relid, &columns);
-	return bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, columns);
+	return bms_is_member(column_member(InvalidAttrNumber), columns);
 }
 
 static bool

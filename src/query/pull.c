@@ -23,7 +23,6 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "access/xact.h"
 #include "executor/executor.h"
 #include "miscadmin.h"

@@ -113,7 +113,7 @@ access_require(Model *model, AclMode mode, Bitmapset *columns)
 	{
 		while ((member = bms_next_member(columns, member)) >= 0)
 		{
-			AttrNumber	attnum = member + FirstLowInvalidHeapAttributeNumber;
+			AttrNumber	attnum = member_column(member);
 
 			if (pg_attribute_aclcheck(model->relid, attnum, userid,
 									  mode) != ACLCHECK_OK)
@@ -135,8 +135,7 @@ all_columns(Model *model)
 	for (int i = 0; i < model->tupdesc->natts; i++)
 	{
 		if (!TupleDescAttr(model->tupdesc, i)->attisdropped)
-			result = bms_add_member(result,
-									i + 1 - FirstLowInvalidHeapAttributeNumber);
+			result = bms_add_member(result, column_member(i + 1));
 	}
 	return result;
 }

@@ -80,20 +80,6 @@ flush_error_context(void *arg)
  * ------------------------------------------------------------------------
  */
 
-/* Does a pending change name a column of the key? */
-static bool
-changes_key(Model *model, ObjectVersion *version)
-{
-	for (int i = 0; i < model->nkeys; i++)
-	{
-		if (bms_is_member(model->keys[i].attnum -
-						  FirstLowInvalidHeapAttributeNumber,
-						  version->modified))
-			return true;
-	}
-	return false;
-}
-
 StatementKind
 flush_change_kind(Model *model, ObjectVersion *version)
 {
@@ -103,7 +89,7 @@ flush_change_kind(Model *model, ObjectVersion *version)
 		return STATEMENT_INSERT;
 	if (version->marked_deleted || version_is_orphan(model, version))
 		return STATEMENT_DELETE;
-	return changes_key(model, version) ? STATEMENT_UPDATE_KEY :
+	return model_key_overlaps(model, version->modified) ? STATEMENT_UPDATE_KEY :
 		STATEMENT_UPDATE;
 }
 

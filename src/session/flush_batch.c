@@ -547,7 +547,7 @@ nullable_self_columns(FlushBatch *batch)
 
 	while ((member = bms_next_member(batch->self_columns, member)) >= 0)
 	{
-		int			i = member + FirstLowInvalidHeapAttributeNumber - 1;
+		int			i = member_column(member) - 1;
 
 		if (!TupleDescAttr(batch->model->tupdesc, i)->attnotnull)
 			result = bms_add_member(result, member);

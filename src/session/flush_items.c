@@ -204,7 +204,7 @@ row_without_late(FlushBatch *batch, FlushItem *item)
 	heap_deform_tuple(row, model->tupdesc, values, nulls);
 	while ((member = bms_next_member(batch->late_columns, member)) >= 0)
 	{
-		int			i = member + FirstLowInvalidHeapAttributeNumber - 1;
+		int			i = member_column(member) - 1;
 
 		if (!nulls[i] && TupleDescAttr(model->tupdesc, i)->attnotnull)
 			flush_report_unordered(batch);

@@ -67,7 +67,7 @@ edge_create(Relation relation, ForeignKeyCacheInfo *foreign_key)
 	for (int i = 0; i < foreign_key->nkeys; i++)
 	{
 		AttrNumber	attnum = foreign_key->conkey[i];
-		int			member = attnum - FirstLowInvalidHeapAttributeNumber;
+		int			member = column_member(attnum);
 
 		all = bms_add_member(all, member);
 		if (!TupleDescAttr(RelationGetDescr(relation),

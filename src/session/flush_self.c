@@ -144,8 +144,7 @@ can_be_late(FlushBatch *batch, ForeignKeyCacheInfo *foreign_key)
 {
 	for (int i = 0; i < foreign_key->nkeys; i++)
 	{
-		if (bms_is_member(foreign_key->conkey[i] -
-						  FirstLowInvalidHeapAttributeNumber,
+		if (bms_is_member(column_member(foreign_key->conkey[i]),
 						  batch->self_columns))
 			return true;
 	}

@@ -21,12 +21,6 @@
 
 #include "session/flush.h"
 
-static const char *
-column_of_member(Model *model, int member)
-{
-	return column_sql(model, member + FirstLowInvalidHeapAttributeNumber);
-}
-
 static char *
 insert_sql(const StatementSubject *subject)
 {
@@ -44,7 +38,7 @@ insert_sql(const StatementSubject *subject)
 	while ((member = bms_next_member(columns, member)) >= 0)
 	{
 		const char *separator = names.len > 0 ? ", " : "";
-		const char *column = column_of_member(model, member);
+		const char *column = column_sql(model, member_column(member));
 
 		appendStringInfo(&names, "%s%s", separator, column);
 		appendStringInfo(&values, "%sr.%s", separator, column);
@@ -142,7 +136,7 @@ set_list_sql(Model *model, Bitmapset *columns)
 	initStringInfo(&sql);
 	while ((member = bms_next_member(columns, member)) >= 0)
 	{
-		AttrNumber	attnum = member + FirstLowInvalidHeapAttributeNumber;
+		AttrNumber	attnum = member_column(member);
 
 		if (attnum != model->version_attnum)
 			appendStringInfo(&sql, "%s%s = r.n%d", sql.len > 0 ? ", " : "",
@@ -232,7 +226,7 @@ release_sql(const StatementSubject *subject)
 	initStringInfo(&set);
 	while ((member = bms_next_member(subject->columns, member)) >= 0)
 		appendStringInfo(&set, "%s%s = NULL", set.len > 0 ? ", " : "",
-						 column_of_member(model, member));
+						 column_sql(model, member_column(member)));
 	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s FROM %s "
 					"WHERE %s%s",
 					class_comment(model), model->relation_name, set.data,

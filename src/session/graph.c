@@ -280,8 +280,7 @@ mark_orphan(Object *object, List *relationships)
 			object->top->state != OBJECT_PERSISTENT)
 			continue;
 		attnum = entry->relationship->local_attnums[0];
-		if (bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber,
-						  object->top->modified) &&
+		if (bms_is_member(column_member(attnum), object->top->modified) &&
 			leaves_orphans(entry->relationship))
 			object_touch(object)->orphan_attnum = attnum;
 	}
@@ -459,8 +458,7 @@ static void
 check_document_version(Model *model, Object *object, Datum row,
 					   Bitmapset **columns)
 {
-	int			member = model->version_attnum -
-	FirstLowInvalidHeapAttributeNumber;
+	int			member = column_member(model->version_attnum);
 
 	if (model->version_attnum == InvalidAttrNumber ||
 		object->top->state != OBJECT_PERSISTENT ||

@@ -481,13 +481,6 @@ extern SPIPlanPtr statement_plan(const StatementSubject *subject,
 								 StatementText make_text);
 extern void statements_xact_end(void);
 
-/* A column as a member of a Bitmapset. */
-static inline int
-column_member(AttrNumber attnum)
-{
-	return attnum - FirstLowInvalidHeapAttributeNumber;
-}
-
 /* ------------------------------------------------------------------------
  * in row_draft.c: new rows of plain documents
  * ------------------------------------------------------------------------

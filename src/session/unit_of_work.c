@@ -200,8 +200,7 @@ require_key(Model *model, HeapTuple row, Bitmapset *given)
 
 		if (!column->attnotnull ||
 			!heap_attisnull(row, attnum, model->tupdesc) ||
-			(given != NULL &&
-			 !bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber, given)))
+			(given != NULL && !bms_is_member(column_member(attnum), given)))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_NOT_NULL_VIOLATION),
