@@ -24,6 +24,7 @@
 #include "utils/typcache.h"
 
 #include "document/key_table.h"
+#include "model/model.h"
 
 typedef struct KeyColumn
 {
@@ -165,8 +166,8 @@ key_table_create(int ncolumns, const KeyTableColumn *columns,
 	for (int i = 0; i < ncolumns; i++)
 		column_init(&table->columns[i], &columns[i], context);
 	table->is_integer = ncolumns == 1 &&
-		(columns[0].typid == INT4OID || columns[0].typid == INT2OID ||
-		 (columns[0].typid == INT8OID && FLOAT8PASSBYVAL));
+		is_integer_type(columns[0].typid) &&
+		(columns[0].typid != INT8OID || FLOAT8PASSBYVAL);
 	MemoryContextSwitchTo(old);
 	key_table_reset(table);
 	return table;
@@ -212,18 +213,10 @@ key_append(KeyTable *table, const Datum *values)
  * integers that are close to each other: an array of their numbers
  * ------------------------------------------------------------------------
  */
-static int64
+static inline int64
 integer_key(KeyTable *table, Datum value)
 {
-	switch (table->columns[0].typid)
-	{
-		case INT2OID:
-			return DatumGetInt16(value);
-		case INT4OID:
-			return DatumGetInt32(value);
-		default:
-			return DatumGetInt64(value);
-	}
+	return integer_of_datum(value, table->columns[0].typid);
 }
 
 /*

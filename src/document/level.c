@@ -294,8 +294,7 @@ level_order_by_key(Level *level)
 		model->nkeys == 1 &&
 		(model->relkind == RELKIND_RELATION ||
 		 model->relkind == RELKIND_PARTITIONED_TABLE) &&
-		(column.typid == INT2OID || column.typid == INT4OID ||
-		 column.typid == INT8OID))
+		is_integer_type(column.typid))
 		level->order_column = level_column(level, &column);
 }
 

@@ -175,6 +175,13 @@ struct Reader
 extern Level *level_create(Reader *reader, Selection *selection,
 						   SelectionField *field, Level *parent, bool digest);
 
+/* The parts of a row before its text. */
+static inline Size
+row_header_size(Level *level)
+{
+	return LEVEL_ROW_TEXT(level, (char *) 0) - (char *) 0;
+}
+
 /* ------------------------------------------------------------------------
  * in reader.c
  * ------------------------------------------------------------------------

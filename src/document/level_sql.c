@@ -6,10 +6,11 @@
  * A level below the root is read by the distinct keys of the rows above it,
  * which travel as one array for each column of the key, or, where most rows
  * are wanted, as a whole.  One key alone, as that of a document by itself,
- * travels as what it is, so that the planner knows that there is one.  The first outputs of its statement are those by
- * which its rows find their parents.  The columns of everything but the
- * table itself are renamed, so that the user's fragments, in which the
- * table's own columns are in scope, are not made ambiguous.
+ * travels as what it is, so that the planner knows that there is one.  The
+ * first outputs of its statement are those by which its rows find their
+ * parents.  The columns of everything but the table itself are renamed, so
+ * that the user's fragments, in which the table's own columns are in scope, are
+ * not made ambiguous.
  *
  * Rows come in the order that is asked for, and in that of the primary key
  * where this leaves it open.

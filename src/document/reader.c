@@ -163,10 +163,6 @@ append_uint32(StringInfo buffer, uint32 value)
 	appendBinaryStringInfo(buffer, (char *) &value, sizeof(value));
 }
 
-/*
- * 128 bits of the hash function that hash indexes are made with: it stays the
- * same from version to version, and costs a fraction of a cryptographic one.
- */
 void
 make_digest(const char *data, int length, char *digest)
 {
@@ -229,20 +225,6 @@ child_key(Level *child, const Datum *values, const bool *nulls)
 	return key_table_add(child->keys, key);
 }
 
-static int64
-order_value(Oid typid, Datum value)
-{
-	switch (typid)
-	{
-		case INT2OID:
-			return DatumGetInt16(value);
-		case INT4OID:
-			return DatumGetInt32(value);
-		default:
-			return DatumGetInt64(value);
-	}
-}
-
 /* Notes a row that has been rendered. */
 static void
 note_row(Level *level, int key, char *row, const Datum *values)
@@ -254,8 +236,8 @@ note_row(Level *level, int key, char *row, const Datum *values)
 	level->match_rows[n] = (RowRef) (uintptr_t) row;
 	if (level->order_column >= 0)
 	{
-		int64		order = order_value(level->columns[level->order_column].typid,
-										values[level->order_column]);
+		int64		order = integer_of_datum(values[level->order_column],
+											 level->columns[level->order_column].typid);
 
 		level->match_orders[n] = order;
 		if (n > 0 && order < level->match_orders[n - 1])
@@ -291,32 +273,19 @@ hand_over(Level *level, const Datum *values, const bool *nulls)
 		render_digest(level, values, nulls, digest);
 		digest_to_hex(digest, etag);
 	}
-	render_char(&reader->buffer, '\0');
-	reader->buffer.len--;
+	render_end(&reader->buffer);
 	reader->sink(reader->sink_arg, &reader->buffer,
 				 reader->request.etag ? etag : NULL);
 }
 
-static void
-take_row(Level *level, int key, const Datum *values, const bool *nulls)
+/* Keeps a row that has been rendered. */
+static inline void
+keep_row(Level *level, int key, const Datum *values, const bool *nulls)
 {
-	Reader	   *reader = level->reader;
-	MemoryContext old = MemoryContextSwitchTo(reader->scratch);
-	StringInfo	buffer = &reader->buffer;
-	char	   *row;
+	StringInfo	buffer = &level->reader->buffer;
+	char	   *row = row_alloc(level->reader,
+								row_header_size(level) + buffer->len);
 
-	resetStringInfo(buffer);
-	render_text(level, values, nulls, buffer, level->lengths);
-	if (reader->sink != NULL)
-	{
-		hand_over(level, values, nulls);
-		level->nmatches++;
-		MemoryContextSwitchTo(old);
-		MemoryContextReset(reader->scratch);
-		return;
-	}
-	row = row_alloc(reader, LEVEL_ROW_TEXT(level, (char *) 0) - (char *) 0 +
-					buffer->len);
 	for (int i = 0; i < level->nchildren; i++)
 		LEVEL_ROW_KEYS(level, row)[i] = child_key(level->children[i], values,
 												  nulls);
@@ -325,8 +294,24 @@ take_row(Level *level, int key, const Datum *values, const bool *nulls)
 	memcpy(LEVEL_ROW_TEXT(level, row), buffer->data, buffer->len);
 	if (level->digest)
 		render_digest(level, values, nulls, LEVEL_ROW_DIGEST(level, row));
-
 	note_row(level, key, row, values);
+}
+
+static void
+take_row(Level *level, int key, const Datum *values, const bool *nulls)
+{
+	Reader	   *reader = level->reader;
+	MemoryContext old = MemoryContextSwitchTo(reader->scratch);
+
+	resetStringInfo(&reader->buffer);
+	render_text(level, values, nulls, &reader->buffer, level->lengths);
+	if (reader->sink == NULL)
+		keep_row(level, key, values, nulls);
+	else
+	{
+		hand_over(level, values, nulls);
+		level->nmatches++;
+	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(reader->scratch);
 }

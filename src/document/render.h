@@ -58,6 +58,14 @@ render_char(StringInfo buffer, char c)
 	render_bytes(buffer, &c, 1);
 }
 
+/* The zero byte that a StringInfo ends with. */
+static inline void
+render_end(StringInfo buffer)
+{
+	render_char(buffer, '\0');
+	buffer->len--;
+}
+
 /* A JSON string; the text need not end with a zero byte. */
 extern void render_string(StringInfo buffer, const char *text, int length);
 

@@ -63,13 +63,6 @@ struct RowFile
  * ------------------------------------------------------------------------
  */
 
-/* The parts of a row before its text. */
-static Size
-header_size(Level *level)
-{
-	return LEVEL_ROW_TEXT(level, (char *) 0) - (char *) 0;
-}
-
 static Size
 text_size(Level *level, const char *row)
 {
@@ -86,7 +79,7 @@ spill_row(Level *level, RowRef *ref)
 {
 	RowFile    *file = level->reader->file;
 	char	   *row = (char *) (uintptr_t) *ref;
-	Size		size = header_size(level) + text_size(level, row);
+	Size		size = row_header_size(level) + text_size(level, row);
 
 	BufFileWrite(file->file, row, size);
 	*ref = ROW_SPILLED | file->size;
@@ -363,7 +356,7 @@ row_append_text(Level *level, RowRef ref, StringInfo json)
 	RowFile    *file = readable_file(level->reader);
 	uint64		offset = ref & ~ROW_SPILLED;
 	Size		at = offset % BLCKSZ;
-	Size		header = header_size(level);
+	Size		header = row_header_size(level);
 	int			text;
 	const char *block;
 	char	   *row;
@@ -389,7 +382,7 @@ row_read_back(Level *level, RowRef ref)
 {
 	RowFile    *file = readable_file(level->reader);
 	uint64		offset = ref & ~ROW_SPILLED;
-	Size		header = header_size(level);
+	Size		header = row_header_size(level);
 	Size		text;
 
 	enlarge_row_buffer(level, header);

@@ -38,11 +38,12 @@ extern bool document_readers_are_valid(DocumentReaders *readers);
 extern Reader *document_reader(DocumentReaders *readers, bool etag);
 
 /*
- * Writes documents of the selection (Jsonb *), which are an array or
- * one, into the session and flushes once; returns the keys of the roots.  Key
- * columns that are known need not be in the document, and cannot be other
- * ones there (NULL: none are known).  An _etag in a document must be that of
- * what is stored; if it was checked before, load is LOAD_REFRESH.  Errors have the JSON path of the place as CONTEXT.
+ * Writes documents of the selection (Jsonb *), which are an array or one, into
+ * the session and flushes once; returns the keys of the roots.  Key columns
+ * that are known need not be in the document, and cannot be other ones there
+ * (NULL: none are known).  An _etag in a document must be that of what is
+ * stored; if it was checked before, load is LOAD_REFRESH.  Errors have the JSON
+ * path of the place as CONTEXT.
  */
 extern Datum **documents_save(Session *session, DocumentReaders *readers,
 							  List *docs, bool many,

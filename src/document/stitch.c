@@ -300,8 +300,7 @@ write_document(Reader *reader, RowRef ref, StringInfo json, DocumentSink sink,
 	CHECK_FOR_INTERRUPTS();
 	resetStringInfo(json);
 	write_row(reader->root, row, json);
-	render_char(json, '\0');
-	json->len--;
+	render_end(json);
 	if (reader->request.etag)
 		row_etag(reader->root, row, etag);
 	sink(arg, json, reader->request.etag ? etag : NULL);

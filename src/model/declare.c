@@ -290,18 +290,11 @@ is_foreign_key(TableDecl *table, ColumnDecl *column)
 	return false;
 }
 
-static bool
-is_integer(ColumnDecl *column)
-{
-	return column->typid == INT2OID || column->typid == INT4OID ||
-		column->typid == INT8OID;
-}
-
 static void
 choose_identity(TableDecl *table, ColumnDecl *column, RowArgument *row,
 				List *key)
 {
-	bool		possible = is_integer(column) &&
+	bool		possible = is_integer_type(column->typid) &&
 		column->default_sql == NULL && column->generated == NULL;
 
 	if (!row->nulls[ARG_AUTOINCREMENT])

@@ -119,7 +119,7 @@ check_column(Relation rel, const char *name)
 void
 check_version_type(const char *name, Oid type)
 {
-	if (type != INT2OID && type != INT4OID && type != INT8OID)
+	if (!is_integer_type(type))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("version column \"%s\" must be an integer, not of type %s",

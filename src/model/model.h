@@ -22,6 +22,7 @@
 #include "access/htup.h"
 #include "access/sysattr.h"
 #include "access/tupdesc.h"
+#include "catalog/pg_type_d.h"
 #include "fmgr.h"
 #include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
@@ -195,6 +196,50 @@ extern void model_on_forget(ModelForgetCallback callback);
  * NULL if none is near: for "Perhaps you meant ..." hints.
  */
 extern const char *nearest_name(const char *name, List *candidates);
+
+/* ------------------------------------------------------------------------
+ * smallint, integer and bigint, whatever the width
+ * ------------------------------------------------------------------------
+ */
+static inline bool
+is_integer_type(Oid typid)
+{
+	return typid == INT2OID || typid == INT4OID || typid == INT8OID;
+}
+
+static inline bool
+model_has_integer_key(Model *model)
+{
+	return model->nkeys == 1 && is_integer_type(model->keys[0].typid);
+}
+
+static inline int64
+integer_of_datum(Datum value, Oid typid)
+{
+	switch (typid)
+	{
+		case INT2OID:
+			return DatumGetInt16(value);
+		case INT4OID:
+			return DatumGetInt32(value);
+		default:
+			return DatumGetInt64(value);
+	}
+}
+
+static inline Datum
+datum_of_integer(int64 value, Oid typid)
+{
+	switch (typid)
+	{
+		case INT2OID:
+			return Int16GetDatum((int16) value);
+		case INT4OID:
+			return Int32GetDatum((int32) value);
+		default:
+			return Int64GetDatum(value);
+	}
+}
 
 /* ------------------------------------------------------------------------
  * in key.c: values of a primary key

@@ -310,12 +310,6 @@ append_guard(StringInfo buf, NavigationFunction *function)
  * the bodies
  * ------------------------------------------------------------------------
  */
-static bool
-is_integer(Oid typid)
-{
-	return typid == INT2OID || typid == INT4OID || typid == INT8OID;
-}
-
 /*
  * Whether orm.to_one, given a value of the column, compares it as the
  * column's own comparison with the key would: a value that is converted to
@@ -327,7 +321,7 @@ key_takes_column(ModelKeyColumn *key, ColumnInfo *column)
 	Oid			from = getBaseType(column->typid);
 	Oid			to = getBaseType(key->typid);
 
-	return from == to || (is_integer(from) && is_integer(to)) ||
+	return from == to || (is_integer_type(from) && is_integer_type(to)) ||
 		can_coerce_type(1, &from, &to, COERCION_IMPLICIT);
 }
 
@@ -399,7 +393,7 @@ default_takes_column(ColumnInfo *target, ColumnInfo *column, Oid operator)
 	return OidIsValid(type->eq_opr) && OidIsValid(type->btree_opf) &&
 		get_op_opfamily_strategy(operator, type->btree_opf) ==
 		BTEqualStrategyNumber &&
-		(from == to || (is_integer(from) && is_integer(to)) ||
+		(from == to || (is_integer_type(from) && is_integer_type(to)) ||
 		 can_coerce_type(1, &from, &to, COERCION_IMPLICIT));
 }
 

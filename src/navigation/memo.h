@@ -39,48 +39,4 @@ extern HeapTupleHeader memo_row_by_integer(Memo *memo, Model *model,
 
 extern void memo_init(void);
 
-/* ------------------------------------------------------------------------
- * keys of one integer, whatever its width
- * ------------------------------------------------------------------------
- */
-static inline bool
-is_integer_type(Oid typid)
-{
-	return typid == INT2OID || typid == INT4OID || typid == INT8OID;
-}
-
-static inline bool
-model_has_integer_key(Model *model)
-{
-	return model->nkeys == 1 && is_integer_type(model->keys[0].typid);
-}
-
-static inline int64
-integer_of_datum(Datum value, Oid typid)
-{
-	switch (typid)
-	{
-		case INT2OID:
-			return DatumGetInt16(value);
-		case INT4OID:
-			return DatumGetInt32(value);
-		default:
-			return DatumGetInt64(value);
-	}
-}
-
-static inline Datum
-datum_of_integer(int64 value, Oid typid)
-{
-	switch (typid)
-	{
-		case INT2OID:
-			return Int16GetDatum((int16) value);
-		case INT4OID:
-			return Int32GetDatum((int32) value);
-		default:
-			return Int64GetDatum(value);
-	}
-}
-
 #endif							/* PG_ORM_NAVIGATION_MEMO_H */

@@ -281,21 +281,13 @@ row_version_number(Model *model, HeapTuple row)
 						column_sql(model, model->version_attnum),
 						model->class_name)));
 	typid = TupleDescAttr(model->tupdesc, model->version_attnum - 1)->atttypid;
-	switch (typid)
-	{
-		case INT2OID:
-			return DatumGetInt16(value);
-		case INT4OID:
-			return DatumGetInt32(value);
-		case INT8OID:
-			return DatumGetInt64(value);
-		default:
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("version column %s of %s is not an integer",
-							column_sql(model, model->version_attnum),
-							model->class_name)));
-	}
+	if (!is_integer_type(typid))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("version column %s of %s is not an integer",
+						column_sql(model, model->version_attnum),
+						model->class_name)));
+	return integer_of_datum(value, typid);
 }
 
 HeapTuple

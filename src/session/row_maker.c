@@ -256,8 +256,7 @@ row_first_version(Model *model, Datum *version)
 
 	if (i < 0)
 		return false;
-	*version = TupleDescAttr(model->tupdesc, i)->atttypid == INT8OID ?
-		Int64GetDatum(1) : Int32GetDatum(1);
+	*version = datum_of_integer(1, TupleDescAttr(model->tupdesc, i)->atttypid);
 	return true;
 }
 
