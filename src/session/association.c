@@ -248,39 +248,6 @@ link_target(Session *session, Model *links, Object *link,
 	return row_from_tuple(target, row);
 }
 
-/* Links that may be the owner's: by an index, if it can be. */
-static List *
-link_candidates(Session *session, Relationship *relationship, Model *links,
-				Model *owner_model, Datum owner)
-{
-	int			n = relationship->nlocal;
-	Datum	   *values = palloc(n * sizeof(Datum));
-	bool		same_types = true;
-	List	   *objects = NIL;
-	dlist_iter	iter;
-
-	for (int i = 0; i < n; i++)
-	{
-		AttrNumber	local = relationship->local_attnums[i];
-		AttrNumber	near = relationship->secondary_local[i];
-		bool		isnull;
-
-		values[i] = row_column(owner_model, owner, local, &isnull);
-		if (isnull)
-			return NIL;
-		same_types &= TupleDescAttr(owner_model->tupdesc, local - 1)->atttypid ==
-			TupleDescAttr(links->tupdesc, near - 1)->atttypid;
-	}
-	if (same_types && references_find(session, links, n,
-									  relationship->secondary_local, values,
-									  &objects))
-		return objects;
-	dlist_foreach(iter, &model_objects(session, links)->objects)
-		objects = lappend(objects,
-						  dlist_container(Object, model_node, iter.cur));
-	return objects;
-}
-
 /* The present user's links of the owner, to be made or to be removed. */
 static List *
 owner_links(Session *session, Relationship *relationship, Datum owner)
@@ -290,8 +257,10 @@ owner_links(Session *session, Relationship *relationship, Datum owner)
 	List	   *result = NIL;
 	ListCell   *cell;
 
-	foreach(cell, link_candidates(session, relationship, links, owner_model,
-								  owner))
+	foreach(cell, references_candidates(session, links, relationship->nlocal,
+										relationship->secondary_local,
+										owner_model, owner,
+										relationship->local_attnums))
 	{
 		Object	   *link = lfirst(cell);
 

@@ -423,12 +423,14 @@ typedef struct Reference Reference;
 typedef struct ReferenceIndex ReferenceIndex;
 
 /*
- * The objects of the model that have, or once had, those values in those
- * columns: List of Object *.  Returns false if their types cannot be hashed.
+ * The objects of the model that may refer to an owner, by the values that its
+ * row has in the owner's columns: List of Object *.  It has all that do, or
+ * once did.
  */
-extern bool references_find(Session *session, Model *model, int n,
-							const AttrNumber *attnums, const Datum *values,
-							List **objects);
+extern List *references_candidates(Session *session, Model *model, int n,
+								   const AttrNumber *attnums,
+								   Model *owner_model, Datum owner,
+								   const AttrNumber *owner_attnums);
 
 /* The object was given a row. */
 extern void references_note(Object *object, HeapTuple row);

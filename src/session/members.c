@@ -118,6 +118,32 @@ member_set_create(Model *target, List *rows)
  * reading members
  * ------------------------------------------------------------------------
  */
+/*
+ * "t.fk = r.n1 AND ...": a relation's columns and those of the owners sent, or
+ * "t.fk = $1 AND ..." for one owner.
+ */
+static void
+append_owner_condition(StringInfo sql, Model *model,
+					   Relationship *relationship, Model *near,
+					   const char *alias, const AttrNumber *attnums,
+					   bool several)
+{
+	for (int i = 0; i < relationship->nlocal; i++)
+	{
+		AttrNumber	local = relationship->local_attnums[i];
+		Oid			near_type = TupleDescAttr(near->tupdesc,
+											  attnums[i] - 1)->atttypid;
+		Oid			local_type = TupleDescAttr(model->tupdesc,
+											   local - 1)->atttypid;
+
+		appendStringInfo(sql, "%s%s.%s %s %s%d", i > 0 ? " AND " : "", alias,
+						 column_sql(near, attnums[i]),
+						 operator_sql(types_equality_required(near_type,
+															  local_type)),
+						 several ? "r.n" : "$", several ? local : i + 1);
+	}
+}
+
 static char *
 members_sql(const StatementSubject *subject)
 {
@@ -145,19 +171,8 @@ members_sql(const StatementSubject *subject)
 												 target, "t",
 												 relationship->remote_attnums[i]));
 	}
-	for (int i = 0; i < relationship->nlocal; i++)
-	{
-		Oid			near_type = TupleDescAttr(near->tupdesc,
-											  near_attnums[i] - 1)->atttypid;
-		Oid			local_type = TupleDescAttr(model->tupdesc,
-											   relationship->local_attnums[i] - 1)->atttypid;
-
-		appendStringInfo(&sql, "%s%s.%s %s $%d", i > 0 ? " AND " : "",
-						 many ? "s" : "t", column_sql(near, near_attnums[i]),
-						 operator_sql(types_equality_required(near_type,
-															  local_type)),
-						 i + 1);
-	}
+	append_owner_condition(&sql, model, relationship, near, many ? "s" : "t",
+						   near_attnums, false);
 	if (many)
 		appendStringInfoChar(&sql, ')');
 	return sql.data;
@@ -243,28 +258,6 @@ owners_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
-/* "t.fk = r.n1 AND ...": a relation's columns and those of the owners sent */
-static void
-append_owner_condition(StringInfo sql, Model *model,
-					   Relationship *relationship, Model *near,
-					   const char *alias, const AttrNumber *attnums)
-{
-	for (int i = 0; i < relationship->nlocal; i++)
-	{
-		AttrNumber	local = relationship->local_attnums[i];
-		Oid			near_type = TupleDescAttr(near->tupdesc,
-											  attnums[i] - 1)->atttypid;
-		Oid			local_type = TupleDescAttr(model->tupdesc,
-											   local - 1)->atttypid;
-
-		appendStringInfo(sql, "%s%s.%s %s r.n%d", i > 0 ? " AND " : "", alias,
-						 column_sql(near, attnums[i]),
-						 operator_sql(types_equality_required(near_type,
-															  local_type)),
-						 local);
-	}
-}
-
 static char *
 members_all_sql(const StatementSubject *subject)
 {
@@ -282,13 +275,13 @@ members_all_sql(const StatementSubject *subject)
 	{
 		appendStringInfoString(&sql, " WHERE ");
 		append_owner_condition(&sql, model, relationship, target, "t",
-							   relationship->remote_attnums);
+							   relationship->remote_attnums, true);
 		return sql.data;
 	}
 	links = relationship_association(relationship);
 	appendStringInfo(&sql, ", %s AS s WHERE ", links->relation_name);
 	append_owner_condition(&sql, model, relationship, links, "s",
-						   relationship->secondary_local);
+						   relationship->secondary_local, true);
 	for (int i = 0; i < relationship->nremote; i++)
 		appendStringInfo(&sql, " AND %s",
 						 column_equality_sql(links, "s",
@@ -384,47 +377,6 @@ members_keep(Session *session, Model *model, Datum row,
 	}
 }
 
-static List *
-all_objects(Session *session, Model *model)
-{
-	List	   *result = NIL;
-	dlist_iter	iter;
-
-	dlist_foreach(iter, &model_objects(session, model)->objects)
-		result = lappend(result,
-						 dlist_container(Object, model_node, iter.cur));
-	return result;
-}
-
-/* Objects of the session that may be members: by an index, if it can be. */
-static List *
-member_candidates(Session *session, Model *model, Datum row,
-				  Relationship *relationship, Model *target)
-{
-	int			n = relationship->nlocal;
-	Datum	   *values = palloc(n * sizeof(Datum));
-	bool		same_types = true;
-	List	   *objects;
-
-	for (int i = 0; i < n; i++)
-	{
-		AttrNumber	local = relationship->local_attnums[i];
-		AttrNumber	remote = relationship->remote_attnums[i];
-		bool		isnull;
-
-		values[i] = row_column(model, row, local, &isnull);
-		if (isnull)
-			return NIL;
-		same_types &= TupleDescAttr(model->tupdesc, local - 1)->atttypid ==
-			TupleDescAttr(target->tupdesc, remote - 1)->atttypid;
-	}
-	if (same_types && references_find(session, target, n,
-									  relationship->remote_attnums, values,
-									  &objects))
-		return objects;
-	return all_objects(session, target);
-}
-
 /*
  * The row by which an object of the session would be a member: with its
  * pending changes, if they are of the foreign key, or (if what is stored is
@@ -456,7 +408,9 @@ members_known(Session *session, Model *model, Datum row,
 									 relationship->remote_attnums);
 	ListCell   *cell;
 
-	foreach(cell, member_candidates(session, model, row, relationship, target))
+	foreach(cell, references_candidates(session, target, relationship->nlocal,
+										relationship->remote_attnums, model,
+										row, relationship->local_attnums))
 	{
 		HeapTuple	tuple = member_row(lfirst(cell), columns, load);
 		Datum		member;

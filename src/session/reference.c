@@ -271,20 +271,19 @@ index_for(Session *session, ModelObjects *entry, int n,
 	return index;
 }
 
-bool
-references_find(Session *session, Model *model, int n,
-				const AttrNumber *attnums, const Datum *values,
-				List **objects)
+/*
+ * The objects that have, or once had, those values.  Returns false if their
+ * types cannot be hashed.
+ */
+static bool
+find_objects(Session *session, ModelObjects *entry, int n,
+			 const AttrNumber *attnums, const Datum *values, List **objects)
 {
-	ModelObjects *entry = model_objects(session, model);
-	ReferenceIndex *index;
+	ReferenceIndex *index = index_for(session, entry, n, attnums);
 	ReferenceBucket *bucket;
 	List	   *newest_first = NIL;
 
 	*objects = NIL;
-	if (entry->count == 0)
-		return true;
-	index = index_for(session, entry, n, attnums);
 	if (index == NULL)
 		return false;
 	bucket = reference_lookup(index->buckets, values_hash(index, values));
@@ -296,4 +295,36 @@ references_find(Session *session, Model *model, int n,
 	for (int i = list_length(newest_first) - 1; i >= 0; i--)
 		*objects = lappend(*objects, list_nth(newest_first, i));
 	return true;
+}
+
+List *
+references_candidates(Session *session, Model *model, int n,
+					  const AttrNumber *attnums, Model *owner_model,
+					  Datum owner, const AttrNumber *owner_attnums)
+{
+	ModelObjects *entry = model_objects(session, model);
+	Datum		values[INDEX_MAX_KEYS];
+	bool		same_types = true;
+	List	   *objects = NIL;
+	dlist_iter	iter;
+
+	for (int i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		values[i] = row_column(owner_model, owner, owner_attnums[i], &isnull);
+		if (isnull)
+			return NIL;
+		same_types &= TupleDescAttr(owner_model->tupdesc,
+									owner_attnums[i] - 1)->atttypid ==
+			TupleDescAttr(model->tupdesc, attnums[i] - 1)->atttypid;
+	}
+	if (entry->count == 0 ||
+		(same_types &&
+		 find_objects(session, entry, n, attnums, values, &objects)))
+		return objects;
+	dlist_foreach(iter, &entry->objects)
+		objects = lappend(objects,
+						  dlist_container(Object, model_node, iter.cur));
+	return objects;
 }
