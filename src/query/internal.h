@@ -229,6 +229,7 @@ extern const QuerySignature query_signature;	/* of orm.query */
 
 typedef struct PreparedQuery
 {
+	MemoryContext context;		/* of the rest: to be set by the caller */
 	Model	   *model;
 	KeptStatement *kept;
 	Datum	   *values;
@@ -237,11 +238,18 @@ typedef struct PreparedQuery
 
 /*
  * The statement for a call's arguments; with the version of the rows behind
- * their columns, where there is one.  Needs an SPI connection; what it gives
- * lives in the current memory context.
+ * their columns, where there is one.  Needs an SPI connection.
  */
 extern void query_prepare(PreparedQuery *query, FunctionCallInfo fcinfo,
 						  const QuerySignature *signature, bool with_version);
+
+/*
+ * The same, and what the current session has pending is flushed; returns that
+ * session.
+ */
+extern Session *query_start(PreparedQuery *query, FunctionCallInfo fcinfo,
+							const QuerySignature *signature,
+							bool with_version);
 
 extern Datum orm_query(PG_FUNCTION_ARGS);
 

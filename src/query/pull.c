@@ -49,15 +49,6 @@ gives_stored_tuples(OwnScan *scan)
 		&TTSOpsBufferHeapTuple && fixed;
 }
 
-static void
-pull_prepare(RowPull *pull, FunctionCallInfo fcinfo)
-{
-	MemoryContext old = MemoryContextSwitchTo(pull->context);
-
-	query_prepare(&pull->query, fcinfo, &query_signature, pull->with_version);
-	MemoryContextSwitchTo(old);
-}
-
 static bool
 pull_open(RowPull *pull, bool stored_tuples)
 {
@@ -92,7 +83,7 @@ pull_open_suitably(RowPull *pull, FunctionCallInfo fcinfo)
 	}
 	kept->rebuilds_tuples = true;
 	pull->with_version = true;
-	pull_prepare(pull, fcinfo);
+	query_prepare(&pull->query, fcinfo, &query_signature, true);
 	return pull_open(pull, false);
 }
 
@@ -154,13 +145,8 @@ row_pull_start(FunctionCallInfo fcinfo, bool loads, TupleDesc expected)
 	pull->loads = loads || pull->populate_existing;
 
 	SPI_connect();
-	/* wrong criteria are an error before anything is flushed */
-	pull_prepare(pull, fcinfo);
-	pull->session = session_current();
-	session_autoflush(pull->session);
-	/* a trigger of the flush may have changed the table */
-	if (pull->query.kept->generation != model_generation())
-		pull_prepare(pull, fcinfo);
+	pull->query.context = context;
+	pull->session = query_start(&pull->query, fcinfo, &query_signature, false);
 	opened = has_columns(pull->query.model, expected) &&
 		pull_open_suitably(pull, fcinfo);
 	SPI_finish();

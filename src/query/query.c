@@ -176,6 +176,7 @@ void
 query_prepare(PreparedQuery *query, FunctionCallInfo fcinfo,
 			  const QuerySignature *signature, bool with_version)
 {
+	MemoryContext old = MemoryContextSwitchTo(query->context);
 	Composition *composition;
 
 	query->model = model_from_argument(fcinfo, 0);
@@ -184,6 +185,23 @@ query_prepare(PreparedQuery *query, FunctionCallInfo fcinfo,
 	query->kept = kept_statement_get(composition);
 	kept_statement_bind(query->kept, composition, &query->values,
 						&query->nulls);
+	MemoryContextSwitchTo(old);
+}
+
+Session *
+query_start(PreparedQuery *query, FunctionCallInfo fcinfo,
+			const QuerySignature *signature, bool with_version)
+{
+	Session    *session;
+
+	/* wrong criteria are an error before anything is flushed */
+	query_prepare(query, fcinfo, signature, with_version);
+	session = session_current();
+	session_autoflush(session);
+	/* a trigger of the flush may have changed the table */
+	if (query->kept->generation != model_generation())
+		query_prepare(query, fcinfo, signature, with_version);
+	return session;
 }
 
 static void
@@ -200,14 +218,8 @@ query_execute(FunctionCallInfo fcinfo, const QuerySignature *signature)
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
-	/* wrong criteria are an error before anything is flushed */
-	query_prepare(&query, fcinfo, signature, true);
-	session = session_current();
-	session_autoflush(session);
-	/* a trigger of the flush may have changed the table */
-	if (query.kept->generation != model_generation())
-		query_prepare(&query, fcinfo, signature, true);
-
+	query.context = CurrentMemoryContext;
+	session = query_start(&query, fcinfo, signature, true);
 	receiver = row_receiver_create(session, query.model, rsinfo->setResult,
 								   populate_existing, signature->unique);
 	nrows = own_statement_execute(query.kept->plan, query.values, query.nulls,
