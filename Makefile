@@ -6,6 +6,7 @@
 PARTS = \
 	header \
 	pg_orm \
+	execute_as \
 	model/catalog \
 	model/metadata \
 	model/build \

@@ -27,7 +27,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
@@ -40,6 +39,7 @@
 
 #include "compat.h"
 #include "engine/internal.h"
+#include "execute_as.h"
 #include "pg_orm.h"
 
 /* Columns of orm.engine_def; new ones are only ever added at the end. */
@@ -340,27 +340,11 @@ static uint64
 config_execute(const char *sql, int nargs, Oid *types, Datum *values,
 			   const char *nulls)
 {
-	Oid			save_user;
-	int			save_context;
-	uint64		processed;
 	Relation	rel = table_open(engine_config_table(), AccessShareLock);
 	Oid			owner = rel->rd_rel->relowner;
-	int			result;
 
 	table_close(rel, AccessShareLock);
-
-	/* an error restores the user with the (sub)transaction */
-	GetUserIdAndSecContext(&save_user, &save_context);
-	SetUserIdAndSecContext(owner, save_context | SECURITY_LOCAL_USERID_CHANGE);
-	SPI_connect();
-	result = SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_with_args failed: %s",
-			 SPI_result_code_string(result));
-	processed = SPI_processed;
-	SPI_finish();
-	SetUserIdAndSecContext(save_user, save_context);
-	return processed;
+	return execute_as(owner, 0, sql, nargs, types, values, nulls);
 }
 
 static uint64

@@ -26,17 +26,16 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "execute_as.h"
 #include "model/internal.h"
 #include "pg_orm.h"
 
@@ -495,11 +494,6 @@ catalog_execute(const char *sql, int nparams, const CatalogParam *params)
 	Oid			types[MAX_PARAMS];
 	Datum		values[MAX_PARAMS];
 	char		nulls[MAX_PARAMS];
-	Oid			save_user;
-	int			save_context;
-	int			save_nestlevel;
-	uint64		processed;
-	int			rc;
 
 	Assert(nparams <= MAX_PARAMS);
 	for (int i = 0; i < nparams; i++)
@@ -508,23 +502,7 @@ catalog_execute(const char *sql, int nparams, const CatalogParam *params)
 		values[i] = params[i].value;
 		nulls[i] = params[i].isnull ? 'n' : ' ';
 	}
-	/* an error restores user and settings with the (sub)transaction */
-	GetUserIdAndSecContext(&save_user, &save_context);
-	SetUserIdAndSecContext(catalog_owner(),
-						   save_context | SECURITY_LOCAL_USERID_CHANGE);
-	save_nestlevel = NewGUCNestLevel();
-	set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-					  PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	SPI_connect();
-	rc = SPI_execute_with_args(sql, nparams, types, values, nulls, false, 0);
-	if (rc < 0)
-		elog(ERROR, "SPI_execute_with_args failed: %s",
-			 SPI_result_code_string(rc));
-	processed = SPI_processed;
-	SPI_finish();
-	AtEOXact_GUC(false, save_nestlevel);
-	SetUserIdAndSecContext(save_user, save_context);
-	return processed;
+	return execute_as(catalog_owner(), 0, sql, nparams, types, values, nulls);
 }
 
 char *

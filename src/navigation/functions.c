@@ -41,13 +41,13 @@
 #include "utils/builtins.h"
 #include "utils/catcache.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "execute_as.h"
 #include "navigation/internal.h"
 #include "pg_orm.h"
 
@@ -171,34 +171,12 @@ find_existing(NavigationFunction *function, bool *in_the_way)
  * ------------------------------------------------------------------------
  */
 
-/*
- * Executes a command as role.  An error restores the user and the settings
- * with the (sub)transaction.
- */
+/* Executes a command as role, which may be anybody. */
 static void
-execute_as(Oid role, const char *command)
+execute_restricted(Oid role, const char *command)
 {
-	Oid			save_user;
-	int			save_context;
-	int			save_nestlevel;
-	int			result;
-
-	GetUserIdAndSecContext(&save_user, &save_context);
-	SetUserIdAndSecContext(role, save_context |
-						   SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-	save_nestlevel = NewGUCNestLevel();
-	set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-					  PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-
-	SPI_connect();
-	result = SPI_execute(command, false, 0);
-	if (result < 0)
-		elog(ERROR, "SPI_execute failed: %s", SPI_result_code_string(result));
-	SPI_finish();
-
-	AtEOXact_GUC(false, save_nestlevel);
-	SetUserIdAndSecContext(save_user, save_context);
+	(void) execute_as(role, SECURITY_RESTRICTED_OPERATION, command, 0, NULL,
+					  NULL, NULL);
 }
 
 static char *
@@ -347,7 +325,7 @@ create_function(NavigationFunction *function)
 	oidvector  *arguments = buildoidvector(&function->owner_rowtype, 1);
 	Oid			oid;
 
-	execute_as(function->role, create_command(function, false));
+	execute_restricted(function->role, create_command(function, false));
 	oid = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
 						  CStringGetDatum(function->name),
 						  PointerGetDatum(arguments),
@@ -382,15 +360,15 @@ move_function(NavigationFunction *function, ExistingFunction *existing)
 	const char *to = qualified_signature(function, function->schema);
 
 	if (moved)
-		execute_as(GetUserId(),
-				   psprintf("/* pg_orm navigation */ "
-							"ALTER FUNCTION %s SET SCHEMA %s",
-							from, quote_identifier(schema)));
+		execute_restricted(GetUserId(),
+						   psprintf("/* pg_orm navigation */ "
+									"ALTER FUNCTION %s SET SCHEMA %s",
+									from, quote_identifier(schema)));
 	if (given)
-		execute_as(GetUserId(),
-				   psprintf("/* pg_orm navigation */ "
-							"ALTER FUNCTION %s OWNER TO %s",
-							to, quote_identifier(role)));
+		execute_restricted(GetUserId(),
+						   psprintf("/* pg_orm navigation */ "
+									"ALTER FUNCTION %s OWNER TO %s",
+									to, quote_identifier(role)));
 	return moved || given;
 }
 
@@ -409,8 +387,9 @@ is_as_described(NavigationFunction *function, ExistingFunction *existing)
 static void
 drop_function(Oid oid, Oid role)
 {
-	execute_as(role, psprintf("/* pg_orm navigation */ DROP FUNCTION %s",
-							  format_procedure_qualified(oid)));
+	execute_restricted(role,
+					   psprintf("/* pg_orm navigation */ DROP FUNCTION %s",
+								format_procedure_qualified(oid)));
 }
 
 /*
@@ -433,7 +412,8 @@ change_members_function(NavigationFunction *function,
 	changed = move_function(function, existing);
 	if (!is_as_described(function, existing))
 	{
-		execute_as(replacing_role(function), create_command(function, true));
+		execute_restricted(replacing_role(function),
+						   create_command(function, true));
 		changed = true;
 	}
 	return add_dependencies(function, existing->oid) || changed;
