@@ -251,8 +251,7 @@ query_scan_plan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path,
 	CustomScan *scan = makeNode(CustomScan);
 	FuncExpr   *call = linitial(path->custom_private);
 
-	scan->custom_scan_tlist = row_type_columns(call->funcresulttype,
-											   rel->relid);
+	scan->custom_scan_tlist = lsecond(path->custom_private);
 	scan->scan.plan.targetlist = is_only_aggregated(root) ?
 		copyObject(scan->custom_scan_tlist) : tlist;
 	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
@@ -274,7 +273,7 @@ static const CustomPathMethods path_methods = {
 
 /* Our path in place of the function scan's, at the same cost. */
 static void
-replace_function_scan(RelOptInfo *rel, FuncExpr *call)
+replace_function_scan(RelOptInfo *rel, FuncExpr *call, List *columns)
 {
 	Path	   *function_scan = linitial(rel->pathlist);
 	CustomPath *path = makeNode(CustomPath);
@@ -287,7 +286,7 @@ replace_function_scan(RelOptInfo *rel, FuncExpr *call)
 	path->path.total_cost = function_scan->total_cost;
 	path->flags = CUSTOMPATH_SUPPORT_BACKWARD_SCAN |
 		CUSTOMPATH_SUPPORT_PROJECTION;
-	path->custom_private = list_make1(call);
+	path->custom_private = list_make2(call, columns);
 	path->methods = &path_methods;
 	rel->pathlist = list_make1(path);
 }
@@ -297,6 +296,7 @@ query_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 			   RangeTblEntry *rte)
 {
 	FuncExpr   *call;
+	List	   *columns;
 
 	if (previous_pathlist_hook)
 		previous_pathlist_hook(root, rel, rti, rte);
@@ -305,9 +305,11 @@ query_pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti,
 		((Path *) linitial(rel->pathlist))->pathtype != T_FunctionScan)
 		return;
 	call = scanned_call(rte);
-	if (call != NULL && !wants_whole_row(rel) && statement_only_reads(root) &&
-		row_type_columns(call->funcresulttype, rti) != NIL)
-		replace_function_scan(rel, call);
+	if (call == NULL || wants_whole_row(rel) || !statement_only_reads(root))
+		return;
+	columns = row_type_columns(call->funcresulttype, rti);
+	if (columns != NIL)
+		replace_function_scan(rel, call, columns);
 }
 
 /* ------------------------------------------------------------------------

@@ -25,6 +25,7 @@ typedef struct FlushBatch
 	Bitmapset  *late_columns;	/* to tables written after this one */
 	List	   *self_keys;		/* to the table itself: ForeignKeyCacheInfo * */
 	Bitmapset  *self_columns;	/* of these, that may be NULL */
+	bool		one_by_one;		/* in flush_batch.c: a statement for each row */
 	Oid			unordered;		/* a late target that may not be NULL */
 } FlushBatch;
 

@@ -463,6 +463,7 @@ flush_stores_as_sent(const FlushBatch *batch)
 	bool		result;
 
 	if (batch->kind != STATEMENT_INSERT || model->association ||
+		batch->one_by_one ||
 		batch->session->hold_nest_level > 0 ||
 		!bms_is_empty(batch->late_columns) || bms_is_empty(batch->columns) ||
 		any_has_say_before_insert(written_relations(model, RowExclusiveLock)) ||
@@ -501,10 +502,9 @@ chunk_bytes(FlushBatch *batch)
  * past them, and returns the number of rows written.
  */
 static int64
-flush_chunk(FlushBatch *batch, FlushItem **first, FlushItem *end,
-			bool one_by_one)
+flush_chunk(FlushBatch *batch, FlushItem **first, FlushItem *end)
 {
-	int			max = one_by_one ? 1 : end - *first;
+	int			max = batch->one_by_one ? 1 : end - *first;
 	FlushItem  *items = *first;
 	Size		size = 0;
 	int			n = 0;
@@ -574,15 +574,15 @@ write_batch(FlushBatch *batch)
 {
 	FlushItem  *items = flush_batch_items(batch);
 	FlushItem  *end = items + list_length(batch->objects);
-	bool		one_by_one = batch->kind == STATEMENT_INSERT &&
-		insert_one_by_one(batch->model);
 	MemoryContext chunk = AllocSetContextCreate(CurrentMemoryContext,
 												"pg_orm flush",
 												ALLOCSET_DEFAULT_SIZES);
 	int64		written = 0;
 
+	batch->one_by_one = batch->kind == STATEMENT_INSERT &&
+		insert_one_by_one(batch->model);
 	if (batch->kind == STATEMENT_INSERT && batch->self_keys != NIL &&
-		(one_by_one || !fits_one_statement(batch, items, end)) &&
+		(batch->one_by_one || !fits_one_statement(batch, items, end)) &&
 		!flush_order_items(batch, items, end - items))
 		batch->late_columns = bms_add_members(batch->late_columns,
 											  nullable_self_columns(batch));
@@ -593,7 +593,7 @@ write_batch(FlushBatch *batch)
 		/* triggers of the statements before may have altered the table */
 		batch->model = objects_model(items->object->model_objects);
 		(void) model_objects(batch->session, batch->model);
-		written += flush_chunk(batch, &items, end, one_by_one);
+		written += flush_chunk(batch, &items, end);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(chunk);
 	}
