@@ -1,5 +1,5 @@
 # Shared by the TAP tests: a server with the extension in a database, and an
-# ordinary role that owns a schema in it.
+# ordinary role that owns a schema in it; and tests that are Python programs.
 package PgOrmTest;
 
 use strict;
@@ -8,8 +8,13 @@ use warnings;
 use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use Test::More;
 
-our @EXPORT = qw(new_server add_database crash_by);
+our @EXPORT = qw(new_server add_database crash_by
+  python_server random_programs python_checks);
+
+# Debian's own, which has its psycopg2.
+my $python = '/usr/bin/python3';
 
 # A started server; what else is given goes to its init.
 sub new_server
@@ -50,6 +55,73 @@ sub crash_by
 	kill 'KILL', $pid or die "cannot kill $pid";
 	$node->wait_for_log(qr/database system is ready to accept connections/,
 		$offset);
+	return;
+}
+
+# A started server for a test in Python, with those lines in its
+# configuration; what else is given goes to its init.  Skips the test without
+# psycopg2.
+sub python_server
+{
+	my ($conf, %init) = @_;
+	my $node;
+
+	plan skip_all => 'no psycopg2'
+	  if system("$python -c 'import psycopg2' 2>/dev/null") != 0;
+	$node = PostgreSQL::Test::Cluster->new('main');
+	$node->init(%init);
+	$node->append_conf('postgresql.conf', "fsync = off\n$conf");
+	$node->start;
+	return $node;
+}
+
+# Runs a script of test/fuzz of so many programs (or steps) with several seeds,
+# ORM_FUZZ_SEEDS or so many, each of which is a test.
+sub random_programs
+{
+	my ($script, $seeds, $size, %init) = @_;
+	my $node = python_server('', %init);
+
+	for my $seed (1 .. $ENV{ORM_FUZZ_SEEDS} // $seeds)
+	{
+		my ($out, $err) = run_command(
+			[
+				$python, "test/fuzz/$script",
+				$node->connstr('postgres'), $seed, $size
+			]);
+		is("$out$err", 'ok', "seed $seed");
+	}
+
+	my @bad = grep { /^[^\t]*(?:FATAL|PANIC|TRAP|leak)/ }
+	  split(/\n/, slurp_file($node->logfile));
+	is("@bad", '', 'nothing worse than an error in the server log');
+
+	$node->stop;
+	done_testing();
+	return;
+}
+
+# Runs a script of test/trust, which prints TAP and ends with what failed.
+sub python_checks
+{
+	my ($node, $script, @arguments) = @_;
+	my ($out, $err) = run_command(
+		[
+			$python, "test/trust/$script",
+			'host=' . $node->host . ' port=' . $node->port . ' user=' . getpwuid($<),
+			@arguments
+		]);
+
+	for my $line (split(/\n/, $out))
+	{
+		is($line, $line =~ s/^not //r, $line) if $line =~ /^(?:not )?ok/;
+		note($line) if $line =~ /^#/;
+	}
+	is($err, '', 'it came to its end');
+	like($out, qr/ 0 failed/, 'nothing failed');
+
+	$node->stop;
+	done_testing();
 	return;
 }
 
