@@ -518,6 +518,33 @@ SHOW transaction_isolation;
 CALL orm.commit();
 COMMIT;
 
+-- the first CALL of a procedure and those after it ask the same privilege, and
+-- are counted alike
 RESET ROLE;
+REVOKE EXECUTE ON PROCEDURE orm.begin() FROM PUBLIC;
+SET track_functions = 'all';
+SELECT pg_stat_reset();
+CALL orm.begin();
+CALL orm.rollback();
+CALL orm.begin();
+CALL orm.rollback();
+SET ROLE regress_orm_transactions_user;
+CALL orm.begin();
+\echo :LAST_ERROR_SQLSTATE
+CALL orm.begin('other');
+CALL orm.rollback();
+RESET ROLE;
+GRANT EXECUTE ON PROCEDURE orm.begin() TO regress_orm_transactions_user;
+SET ROLE regress_orm_transactions_user;
+CALL orm.begin();
+CALL orm.rollback();
+RESET ROLE;
+RESET track_functions;
+SELECT pg_stat_force_next_flush();
+SELECT p.oid::regprocedure, calls
+	FROM pg_stat_user_functions s JOIN pg_proc p ON p.oid = funcid
+	WHERE schemaname = 'orm' AND funcname IN ('begin', 'rollback')
+	ORDER BY p.oid;
+
 DROP OWNED BY regress_orm_transactions_user;
 DROP ROLE regress_orm_transactions_user;

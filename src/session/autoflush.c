@@ -45,6 +45,7 @@
 
 #include "compat.h"
 #include "pg_orm.h"
+#include "session/client_call.h"
 #include "session/internal.h"
 #include "session/transaction.h"
 
@@ -421,7 +422,7 @@ orm_process_utility(PlannedStmt *pstmt, const char *query_string,
 	if (previous_process_utility)
 		previous_process_utility(pstmt, query_string, read_only_tree, context,
 								 params, query_env, dest, qc);
-	else
+	else if (!client_call_run(pstmt, context))
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, context,
 								params, query_env, dest, qc);
 	flush_at_transaction_end(statement);
@@ -442,5 +443,6 @@ autoflush_init(void)
 	ExecutorEnd_hook = orm_executor_end;
 	previous_process_utility = ProcessUtility_hook;
 	ProcessUtility_hook = orm_process_utility;
+	client_call_init();
 	CacheRegisterSyscacheCallback(PROCOID, own_functions_invalidate, (Datum) 0);
 }

@@ -1,7 +1,8 @@
 /*-------------------------------------------------------------------------
  *
  * client_call.c
- *	  The guard of the transaction procedures.
+ *	  The transaction procedures' CALLs: their guard, and a short way to run
+ *	  them.
  *
  * xact.c answers a call in a state that it does not expect by FATAL, so what
  * is let through here decides whether the client keeps its connection.  That
@@ -9,30 +10,53 @@
  * function in an argument of it, or a trigger of our own flush, could run the
  * same CALL within it.
  *
+ * A CALL without arguments is also run from here, without what ExecuteCallStmt
+ * makes to evaluate them (a copy of the statement, a snapshot, an executor's
+ * state): half of what beginning and ending a transaction by calls would cost.
+ *
  * The static state is that of the one procedure that may run; it is reset
  * when the transaction, or the subtransaction that the procedure was called
- * in, ends.
+ * in, ends.  The procedures that have been run are remembered for as long as
+ * pg_proc does not change.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
 #include "nodes/primnodes.h"
 #include "parser/parser.h"
+#include "pgstat.h"
 #include "tcop/pquery.h"
+#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
 
+#include "compat.h"
 #include "session/client_call.h"
 
 /* Nesting level that the procedure which runs was called at, or 0. */
 static int	running_level = 0;
 
+/* Procedures that have been run: more than there are. */
+#define MAX_PROCEDURES 16
+static FmgrInfo procedures[MAX_PROCEDURES];
+static int	nprocedures = 0;
+
 /* We have set XACT_FLAGS_NEEDIMMEDIATECOMMIT. */
 static bool immediate_commit_set = false;
 
+/* ------------------------------------------------------------------------
+ * what is refused
+ * ------------------------------------------------------------------------
+ */
 static void
 refuse_call(const char *call, const char *detail)
 {
@@ -92,6 +116,91 @@ is_single_statement(const char *source)
 	return list_length(raw_parser(source, RAW_PARSE_DEFAULT)) == 1;
 }
 
+/* ------------------------------------------------------------------------
+ * running a CALL
+ * ------------------------------------------------------------------------
+ */
+static void
+procedures_forget(Datum arg, int cacheid, uint32 hashvalue)
+{
+	nprocedures = 0;
+}
+
+static FmgrInfo *
+procedure_by_oid(Oid oid)
+{
+	for (int i = 0; i < nprocedures; i++)
+	{
+		if (procedures[i].fn_oid == oid)
+			return &procedures[i];
+	}
+	return NULL;
+}
+
+static void
+procedure_remember(Oid oid)
+{
+	FmgrInfo	info;
+
+	if (nprocedures == MAX_PROCEDURES || procedure_by_oid(oid) != NULL)
+		return;
+	/* it looks pg_proc up, so that procedures may be forgotten meanwhile */
+	fmgr_info_cxt(oid, &info, TopMemoryContext);
+	procedures[nprocedures++] = info;
+}
+
+/*
+ * Runs a CALL of one of the transaction procedures, with no arguments, as
+ * ExecuteCallStmt does.  Returns false if it is anything else, or the first of
+ * its procedure.
+ */
+bool
+client_call_run(PlannedStmt *plan, ProcessUtilityContext context)
+{
+	LOCAL_FCINFO(fcinfo, 0);
+	FuncExpr   *call;
+	FmgrInfo   *procedure;
+	FmgrInfo	info;
+	CallContext *call_context;
+	PgStat_FunctionCallUsage usage;
+
+	if (!IsA(plan->utilityStmt, CallStmt) ||
+		context != PROCESS_UTILITY_TOPLEVEL)
+		return false;
+	call = ((CallStmt *) plan->utilityStmt)->funcexpr;
+	procedure = procedure_by_oid(call->funcid);
+	if (procedure == NULL || call->args != NIL)
+		return false;
+
+	fmgr_info_copy(&info, procedure, CurrentMemoryContext);
+	fmgr_info_set_expr((Node *) call, &info);
+	if (compat_proc_aclcheck(info.fn_oid, GetUserId(),
+							 ACL_EXECUTE) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_PROCEDURE,
+					   get_func_name(info.fn_oid));
+	InvokeFunctionExecuteHook(info.fn_oid);
+
+	call_context = makeNode(CallContext);
+	call_context->atomic = IsTransactionBlock();
+	InitFunctionCallInfoData(*fcinfo, &info, 0, call->inputcollid,
+							 (Node *) call_context, NULL);
+	pgstat_init_function_usage(fcinfo, &usage);
+	FunctionCallInvoke(fcinfo);
+	pgstat_end_function_usage(&usage, true);
+	CommandCounterIncrement();
+	return true;
+}
+
+void
+client_call_init(void)
+{
+	CacheRegisterSyscacheCallback(PROCOID, procedures_forget, (Datum) 0);
+}
+
+/* ------------------------------------------------------------------------
+ * within the procedures
+ * ------------------------------------------------------------------------
+ */
 void
 client_call_start(FunctionCallInfo fcinfo, const char *call)
 {
@@ -111,6 +220,7 @@ client_call_start(FunctionCallInfo fcinfo, const char *call)
 	if (!is_single_statement(ActivePortal->sourceText))
 		refuse_call(call, "It is one of several statements in a query string.");
 
+	procedure_remember(fcinfo->flinfo->fn_oid);
 	running_level = GetCurrentTransactionNestLevel();
 }
 

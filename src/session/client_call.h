@@ -10,7 +10,18 @@
 #define PG_ORM_SESSION_CLIENT_CALL_H
 
 #include "fmgr.h"
+#include "nodes/plannodes.h"
 #include "tcop/cmdtag.h"
+#include "tcop/utility.h"
+
+/* Once for each backend. */
+extern void client_call_init(void);
+
+/*
+ * In place of standard_ProcessUtility(), where that is what would run: false
+ * if it has to be called after all.
+ */
+extern bool client_call_run(PlannedStmt *plan, ProcessUtilityContext context);
 
 /* Raises 2D000 unless the procedure is the client's own single statement. */
 extern void client_call_start(FunctionCallInfo fcinfo, const char *call);

@@ -730,7 +730,7 @@ transaction_call_start(FunctionCallInfo fcinfo, const char *call)
 static Session *
 session_argument(FunctionCallInfo fcinfo)
 {
-	if (PG_ARGISNULL(0))
+	if (PG_NARGS() == 0 || PG_ARGISNULL(0))
 		return session_in_scope();
 	return session_open(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 }

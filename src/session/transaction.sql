@@ -2,10 +2,18 @@
 -- Transactions: the procedures of a session
 --
 -- None has OUT parameters: after what they do to the transaction there is no
--- catalog to be read for a result row.
+-- catalog to be read for a result row.  What may be left out is a procedure of
+-- its own, as putting a default in costs more than the rest of the call.
 --
 
-CREATE PROCEDURE orm."begin"(session text DEFAULT NULL)
+CREATE PROCEDURE orm."begin"()
+	AS 'MODULE_PATHNAME', 'orm_begin' LANGUAGE C;
+COMMENT ON PROCEDURE orm."begin"() IS
+'Begins a transaction of the current session, as orm.begin(session) does.
+Errors: 25001 the session has begun already; 2D000 not the client''s own single statement.
+Example: CALL orm.begin();';
+
+CREATE PROCEDURE orm."begin"(session text)
 	AS 'MODULE_PATHNAME', 'orm_begin' LANGUAGE C;
 COMMENT ON PROCEDURE orm."begin"(text) IS
 'Begins a transaction of the session (the current one if NULL) and makes that session current until its commit, rollback or close.
@@ -50,7 +58,14 @@ In a failed transaction the server refuses every CALL (25P02): send ROLLBACK or 
 Errors: 3B001 the savepoint is gone, or another session is open inside; 2D000 not the client''s own single statement.
 Example: CALL orm.rollback();';
 
-CREATE PROCEDURE orm.close(session text DEFAULT NULL)
+CREATE PROCEDURE orm.close()
+	AS 'MODULE_PATHNAME', 'orm_close' LANGUAGE C;
+COMMENT ON PROCEDURE orm.close() IS
+'Rolls back like orm.rollback() and forgets the current session with all of its objects.
+Errors: 3B001 the savepoint is gone, or another session is open inside; 2D000 not the client''s own single statement.
+Example: CALL orm.close();';
+
+CREATE PROCEDURE orm.close(session text)
 	AS 'MODULE_PATHNAME', 'orm_close' LANGUAGE C;
 COMMENT ON PROCEDURE orm.close(text) IS
 'Rolls back like orm.rollback() and forgets the session (the current one if NULL) with all of its objects.
