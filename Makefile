@@ -70,6 +70,7 @@ PARTS = \
 	query/criteria \
 	query/params \
 	query/kept \
+	query/estimate \
 	query/query \
 	query/pull \
 	query/plan \

@@ -321,6 +321,7 @@ INSERT INTO elsewhere VALUES
 	('row_unchanged', 'compares two values'), ('not_distributed', 'raises an error'),
 	('diagram', 'shows the catalog, which all may read'),
 	('json_schema', 'shows the catalog, which all may read'),
+	('query_estimate', 'of the planner'),
 	('engine_status', 'shows no row of anybody'),
 	('begin', 'transactions'), ('begin_nested', 'transactions'),
 	('commit', 'transactions'), ('commit_nested', 'transactions'),

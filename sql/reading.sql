@@ -83,6 +83,64 @@ SELECT node(q), q FROM (VALUES
 	('SELECT x.id FROM ROWS FROM (orm.query(NULL::b), generate_series(1, 2)) x'),
 	('SELECT age FROM orm.first(NULL::b)'),
 	('SELECT orm.query(NULL::b)')) v(q);
+-- in a new connection, too, where nothing has loaded the library
+\c
+SET ROLE regress_orm_reading_user;
+EXPLAIN (COSTS OFF) SELECT sum(age) FROM orm.query(NULL::b);
+
+--
+-- How many rows the planner expects where that matters: those of the call's
+-- own statement, and 1000 if it cannot know
+--
+CREATE FUNCTION expected(call text, statement text DEFAULT 'SELECT FROM %s q JOIN c USING (id)')
+	RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	line text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN ' || format(statement, call) LOOP
+		IF line ~ '(Custom|Function) Scan' THEN
+			RETURN substring(line, 'rows=(\d+)');
+		END IF;
+	END LOOP;
+	RETURN 'none';
+END $$;
+CREATE TABLE many (id int PRIMARY KEY, kind int, name text);
+SELECT orm.map('many');
+INSERT INTO many SELECT i, i % 10, 'n' || i FROM generate_series(1, 2000) i;
+ANALYZE many;
+SELECT expected(call), call FROM (VALUES
+	('orm.query(NULL::many)'),
+	('orm.query(NULL::many, ''id = 7'')'),
+	('orm.query(NULL::many, ''kind = 7'', ''name'')'),
+	('orm.query(NULL::many, filter_by => ''{"kind": 7}'')'),
+	('orm.query(NULL::many, filter_by => ''{"id": [1, 2, 3]}'')'),
+	('orm.query(NULL::many, ''kind = :k'', params => jsonb_build_object(''k'', 7))'),
+	('orm.query(NULL::many, row_limit => 20)'),
+	('orm.query(NULL::many, ''false'')'),
+	('orm.query(NULL::many, ''id = '' || (random() * 0)::int)')) v(call);
+SELECT expected('orm.query(NULL::many)', statement), statement FROM (VALUES
+	('SELECT kind, count(*) FROM %s GROUP BY kind'),
+	('SELECT DISTINCT kind FROM %s'),
+	('SELECT FROM (SELECT kind FROM %s OFFSET 0) s JOIN c ON kind = id'),
+	-- nothing depends on it
+	('SELECT * FROM %s'),
+	('SELECT * FROM %s ORDER BY kind')) v(statement);
+-- to whom the table is closed it is not told what is in it
+RESET ROLE;
+SET ROLE regress_orm_reading_guest;
+SELECT expected('orm.query(NULL::many, ''kind = 7'')', 'SELECT FROM %s q, (VALUES (1), (2)) v');
+RESET ROLE;
+GRANT SELECT (id, name) ON many TO regress_orm_reading_guest;
+SET ROLE regress_orm_reading_guest;
+SELECT expected('orm.query(NULL::many, ''kind = 7'')', 'SELECT FROM %s q, (VALUES (1), (2)) v');
+RESET ROLE;
+GRANT SELECT ON many TO regress_orm_reading_guest;
+SET ROLE regress_orm_reading_guest;
+SELECT expected('orm.query(NULL::many, ''kind = 7'')', 'SELECT FROM %s q, (VALUES (1), (2)) v');
+RESET ROLE;
+SET ROLE regress_orm_reading_user;
+-- wrong criteria are found when it is planned
+EXPLAIN SELECT FROM orm.query(NULL::many, 'knd = 7') q JOIN c USING (id);
 
 --
 -- The same rows as the table's

@@ -106,11 +106,11 @@
  * 16 moved the permissions of a plan's relations to a list of their own.
  */
 #if PG_VERSION_NUM >= 160000
-#define compat_check_permissions(stmt) \
-	((void) ExecCheckPermissions((stmt)->rtable, (stmt)->permInfos, true))
+#define compat_check_permissions(stmt, raise) \
+	ExecCheckPermissions((stmt)->rtable, (stmt)->permInfos, (raise))
 #else
-#define compat_check_permissions(stmt) \
-	((void) ExecCheckRTPerms((stmt)->rtable, true))
+#define compat_check_permissions(stmt, raise) \
+	ExecCheckRTPerms((stmt)->rtable, (raise))
 #endif
 
 /*

@@ -223,7 +223,7 @@ key_scan_open(Lookup *lookup, Model *model)
 		if (IsA(stmt->planTree, IndexScan) &&
 			is_plain_scan(stmt, model->relid))
 		{
-			compat_check_permissions(stmt);
+			(void) compat_check_permissions(stmt, true);
 			scan = open_plan((IndexScan *) stmt->planTree, model, context);
 		}
 	}
@@ -359,7 +359,7 @@ table_scan_all(PlannedStmt *stmt, Model *model, Snapshot snapshot,
 
 	if (!IsA(stmt->planTree, SeqScan) || !is_plain_scan(stmt, model->relid))
 		return false;
-	compat_check_permissions(stmt);
+	(void) compat_check_permissions(stmt, true);
 
 	table = table_open(model->relid, AccessShareLock);
 	slot = table_slot_create(table, NULL);

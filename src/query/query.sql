@@ -6,7 +6,7 @@ CREATE FUNCTION orm.query(model anyelement, filter text DEFAULT NULL,
     row_offset bigint DEFAULT NULL, populate_existing bool DEFAULT false)
 RETURNS SETOF anyelement
 AS 'MODULE_PATHNAME', 'orm_query'
-LANGUAGE C VOLATILE PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE SUPPORT orm.query_estimate;
 
 COMMENT ON FUNCTION orm.query(anyelement, text, text, jsonb, jsonb, bigint, bigint, bool) IS
 'Loads the objects of a model that meet the criteria, and returns their rows as the session shows them.
