@@ -292,6 +292,24 @@ SELECT orm.save('Boy', '{"id": 1, "hostname": {"a": 1}, "girls": [[]]}');
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM all_rows ORDER BY 1, 2, 4;
 
+-- below @unnest a key is that of the object which is merged, not of the one it is merged into
+SELECT orm.relate('Boy2Girl', 'girl', 'Girl');
+SELECT orm.save('Boy2Girl', '{"id": 2, "name": "G2"}', '{ boy_id girl @unnest { id name } }');
+SELECT orm.save('Boy2Girl', '{"id": 90, "name": "new"}', '{ boy_id girl @unnest { id name } }');
+SELECT orm.create_view('link_doc', 'Boy2Girl', '{ boy_id girl @unnest { id name } }');
+UPDATE link_doc SET data = jsonb_set(data, '{id}', '1') WHERE id = 4 RETURNING id, data;
+SELECT id, data FROM link_doc ORDER BY id;
+SELECT * FROM girl ORDER BY id;
+-- so that members cannot be told by it
+SELECT orm.relate('Boy', 'links', 'Boy2Girl');
+SELECT orm.save('Boy', '{"id": 1, "links": [{"id": 1, "name": "G1"}]}', '{ id links { girl @unnest { id name } } }');
+\echo :LAST_ERROR_SQLSTATE
+
+-- an error says which of the rows of the statement it is in
+UPDATE link_doc SET data = data || CASE id WHEN 2 THEN '{"nam": 1}' ELSE '{}' END::jsonb;
+INSERT INTO both_keys (nid, data) VALUES (71, '{"name": "a"}'), (72, '{"nam": "b"}');
+INSERT INTO both_keys (data) VALUES ('{"name": "a"}'), ('{"nam": "b"}');
+
 --
 -- Every type goes through a document and back
 --

@@ -121,7 +121,11 @@ is_key_column(Model *model, const char *name)
 	return false;
 }
 
-/* Puts one key of the document where it belongs. */
+/*
+ * Puts one key of the document where it belongs.  A key column that the
+ * selection does not name may be there in any case, unless the name is that
+ * of a field which is merged into the object: add_unnested takes that.
+ */
 static void
 take_key(Selection *selection, SavedDocument *parts, JsonbParseState **state,
 		 const char *key, JsonbValue *value)
@@ -130,13 +134,12 @@ take_key(Selection *selection, SavedDocument *parts, JsonbParseState **state,
 
 	if (field == NULL && strcmp(key, ETAG_FIELD) == 0)
 		parts->etag = etag_value(value);
+	else if (field == NULL && unnested_field(selection, key) != NULL)
+		return;
 	else if (field == NULL && is_key_column(selection->model, key))
 		push_key_value(state, key, value);
 	else if (field == NULL || field->hidden)
-	{
-		if (unnested_field(selection, key) == NULL)
-			report_unknown_key(selection, key);
-	}
+		report_unknown_key(selection, key);
 	else if (field->kind == FIELD_ETAG)
 		parts->etag = etag_value(value);
 	else if (field->kind == FIELD_RELATIONSHIP)

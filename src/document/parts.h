@@ -53,10 +53,12 @@ typedef struct SaveContext
 	Session    *session;
 	Selection  *root;
 	MemoryContext memory;		/* of the call */
-	LoadMode	mode;			/* LOAD_REFRESH once etags were checked */
+	LoadMode	mode;			/* of what is stored */
 	List	   *nodes;			/* SavedNode *, of the documents */
 	SavedNode  *node;			/* NULL at the beginning */
 	SavedRelationship *entry;	/* of the node, or NULL */
+	SavedNode **reading;		/* or that of these nodes */
+	int			at;				/* which has this number */
 } SaveContext;
 
 /*

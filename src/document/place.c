@@ -505,6 +505,8 @@ present_place(SaveContext *context)
 	ErrorData  *error = CopyErrorData();
 	AttrNumber	attnum;
 
+	if (context->reading != NULL)
+		return place_of(context->reading[context->at], context->entry);
 	if (error->elevel < ERROR || context->entry != NULL)
 		return place;
 	attnum = column_of_value(context->node, error);
@@ -560,7 +562,7 @@ place_error_context(void *arg)
 		known = flush_place(context, &progress, &place);
 	else
 	{
-		known = context->node != NULL;
+		known = context->node != NULL || context->reading != NULL;
 		if (known)
 			place = present_place(context);
 	}

@@ -2,13 +2,17 @@
  *
  * prefetch.c
  *	  Reading what is stored of all that documents name, before they are
- *	  written: by level, so that the number of statements does not grow with
- *	  the number of documents.
+ *	  written: by level and model, so that the number of statements does not
+ *	  grow with the number of documents.
  *
- * It is no more than a help: what is not found here (because its key is not
- * known before its owner is written, for one) is looked up when its turn
- * comes.  Objects are taken into the session, which is held meanwhile; lists
- * are in the memory of the call.  No locks but those of the statements.
+ * Documents are compared with what is stored now, not with what the session
+ * loaded some time ago, so that is read again and compared: see LOAD_COMPARE.
+ *
+ * It is no more than a help otherwise: what is not found here (because its
+ * key is not known before its owner is written, for one) is looked up when
+ * its turn comes.  Objects are taken into the session, which is held
+ * meanwhile; lists are in the memory of the call.  No locks but those of the
+ * statements.
  *
  *-------------------------------------------------------------------------
  */
@@ -88,6 +92,19 @@ node_take_key_of_owner(SaveContext *context, SavedNode *node)
  * ------------------------------------------------------------------------
  */
 
+/* Is what the session has of the node all that there is to be known? */
+static bool
+is_known(SaveContext *context, SavedNode *node)
+{
+	Object	   *object = node_object(context, node);
+
+	if (node->is_looked_up)
+		return true;
+	if (context->mode == LOAD_REFRESH || object == NULL)
+		return false;
+	return context->mode == LOAD_MISSING || !object_may_be_outdated(object);
+}
+
 /* Looks up those of the nodes, which are of one model, that have a key. */
 static void
 look_up(SaveContext *context, Model *model, List *nodes)
@@ -104,9 +121,7 @@ look_up(SaveContext *context, Model *model, List *nodes)
 
 		if (node->key == NULL && node->parent != NULL)
 			node_take_key_of_owner(context, node);
-		if (node->key == NULL || node->is_looked_up ||
-			(context->mode == LOAD_MISSING &&
-			 node_object(context, node) != NULL))
+		if (node->key == NULL || is_known(context, node))
 			continue;
 		keys[n] = node->key;
 		wanted[n++] = node;
@@ -114,10 +129,11 @@ look_up(SaveContext *context, Model *model, List *nodes)
 	if (n == 0)
 		return;
 	found = palloc0(n * sizeof(bool));
-	context->node = wanted[0];	/* it stands for all of them */
+	context->reading = wanted;
 	context->entry = NULL;
 	session_load_by_keys(context->session, model, n, keys, context->mode,
-						 found);
+						 found, &context->at);
+	context->reading = NULL;
 	for (int i = 0; i < n; i++)
 	{
 		wanted[i]->is_looked_up = true;
@@ -151,7 +167,9 @@ read_members(SaveContext *context, Model *model, SelectionField *field,
 	Datum	   *owners = palloc(list_length(nodes) * sizeof(Datum));
 	SavedRelationship **wanted = palloc(list_length(nodes) *
 										sizeof(SavedRelationship *));
-	SavedNode  *first = NULL;
+	SavedNode **owner_nodes = palloc(list_length(nodes) *
+									 sizeof(SavedNode *));
+	LoadMode	mode = context->mode;
 	List	  **members;
 	ListCell   *node_cell;
 	ListCell   *entry_cell;
@@ -162,17 +180,20 @@ read_members(SaveContext *context, Model *model, SelectionField *field,
 
 		if (owner == NULL || owner->top->state == OBJECT_PENDING)
 			continue;
-		if (n == 0)
-			first = lfirst(node_cell);
+		owner_nodes[n] = lfirst(node_cell);
 		owners[n] = row_from_tuple(model, object_current_row(owner));
 		wanted[n++] = lfirst(entry_cell);
 	}
 	if (n == 0)
 		return;
-	context->node = first;
+	/* none of them are taken away, so that they need not be compared */
+	if (mode == LOAD_COMPARE && selection_field_is_partial(field))
+		mode = LOAD_MISSING;
+	context->reading = owner_nodes;
 	context->entry = wanted[0];
 	members = collections_load(context->session, model, n, owners,
-							   field->relationship, context->mode);
+							   field->relationship, mode, &context->at);
+	context->reading = NULL;
 	for (int i = 0; i < n; i++)
 	{
 		wanted[i]->is_read = true;
@@ -190,7 +211,7 @@ read_members(SaveContext *context, Model *model, SelectionField *field,
 			if (node->key == NULL)
 				node_take_key_of_owner(context, node);
 		}
-		if (entry->is_read)
+		if (entry->is_read && mode == context->mode)
 			note_members(entry);
 	}
 }
@@ -199,19 +220,63 @@ read_members(SaveContext *context, Model *model, SelectionField *field,
  * levels
  * ------------------------------------------------------------------------
  */
-static void prefetch_level(SaveContext *context, Selection *selection,
-						   List *nodes);
 
+/* The nodes of one level of the selection. */
+typedef struct NodeGroup
+{
+	Selection  *selection;
+	List	   *nodes;
+} NodeGroup;
+
+static List *
+add_group(List *groups, Selection *selection, List *nodes)
+{
+	NodeGroup  *group = palloc(sizeof(NodeGroup));
+
+	group->selection = selection;
+	group->nodes = nodes;
+	return lappend(groups, group);
+}
+
+/* Looks up the nodes of several groups, those of one model together. */
 static void
-prefetch_field(SaveContext *context, Model *model, SelectionField *field,
-			   List *nodes)
+look_up_groups(SaveContext *context, List *groups)
+{
+	ListCell   *cell;
+
+	foreach(cell, groups)
+	{
+		NodeGroup  *group = lfirst(cell);
+		Model	   *model = group->selection->model;
+		List	   *nodes = NIL;
+		ListCell   *other;
+
+		foreach(other, groups)
+		{
+			NodeGroup  *same = lfirst(other);
+
+			if (same->selection->model != model)
+				continue;
+			if (other < cell)
+				break;
+			nodes = list_concat(nodes, same->nodes);
+		}
+		if (nodes != NIL)
+			look_up(context, model, nodes);
+	}
+}
+
+/* Reads the members of a field; returns the groups with its nodes. */
+static List *
+prefetch_field(SaveContext *context, NodeGroup *group, SelectionField *field,
+			   List *groups)
 {
 	List	   *owners = NIL;
 	List	   *entries = NIL;
 	List	   *children = NIL;
 	ListCell   *cell;
 
-	foreach(cell, nodes)
+	foreach(cell, group->nodes)
 	{
 		SavedNode  *node = lfirst(cell);
 		ListCell   *entry_cell;
@@ -228,32 +293,46 @@ prefetch_field(SaveContext *context, Model *model, SelectionField *field,
 		}
 	}
 	if (owners == NIL || field->relationship->viewonly)
-		return;
+		return groups;
 	if (field->relationship->direction != RELATIONSHIP_MANY_TO_ONE)
-		read_members(context, model, field, owners, entries);
-	if (children != NIL)
-		prefetch_level(context, field->child, children);
+		read_members(context, group->selection->model, field, owners, entries);
+	return children == NIL ? groups :
+		add_group(groups, field->child, children);
 }
 
-static void
-prefetch_level(SaveContext *context, Selection *selection, List *nodes)
+/* The groups below, with the members of collections read. */
+static List *
+groups_below(SaveContext *context, List *groups)
 {
+	List	   *below = NIL;
 	ListCell   *cell;
 
-	look_up(context, selection->model, nodes);
-	foreach(cell, selection->fields)
+	foreach(cell, groups)
 	{
-		SelectionField *field = lfirst(cell);
+		NodeGroup  *group = lfirst(cell);
+		ListCell   *field_cell;
 
-		if (field->kind == FIELD_RELATIONSHIP)
-			prefetch_field(context, selection->model, field, nodes);
+		foreach(field_cell, group->selection->fields)
+		{
+			SelectionField *field = lfirst(field_cell);
+
+			if (field->kind == FIELD_RELATIONSHIP)
+				below = prefetch_field(context, group, field, below);
+		}
 	}
+	return below;
 }
 
 void
 documents_prefetch(SaveContext *context)
 {
-	prefetch_level(context, context->root, context->nodes);
+	List	   *groups = add_group(NIL, context->root, context->nodes);
+
+	while (groups != NIL)
+	{
+		look_up_groups(context, groups);
+		groups = groups_below(context, groups);
+	}
 	context->node = NULL;
 	context->entry = NULL;
 }

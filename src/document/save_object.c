@@ -122,6 +122,13 @@ all_values_null(Jsonb *doc)
 }
 
 bool
+selection_field_is_partial(SelectionField *field)
+{
+	return field->filter != NULL || field->filter_by != NULL ||
+		field->limit >= 0 || field->offset > 0;
+}
+
+bool
 selection_shows_key(Selection *selection)
 {
 	Model	   *model = selection->model;
@@ -293,14 +300,6 @@ drop_member(SaveContext *context, Selection *parent, Datum row,
 	entry->dropped = lappend(entry->dropped, object);
 }
 
-/* Does the selection show only some of the members? */
-static bool
-shows_part(SelectionField *field)
-{
-	return field->filter != NULL || field->filter_by != NULL ||
-		field->limit >= 0 || field->offset > 0;
-}
-
 /* Can the members of the document be told from each other, and from new ones? */
 static void
 require_member_keys(Selection *parent, SavedRelationship *entry)
@@ -327,8 +326,8 @@ require_member_keys(Selection *parent, SavedRelationship *entry)
 		{
 			SavedNode  *node = lfirst(cell);
 
-			if (findJsonbValueFromContainer(&node->doc->root, JB_FOBJECT,
-											&key) != NULL)
+			if (findJsonbValueFromContainer(&node->parts.columns->root,
+											JB_FOBJECT, &key) != NULL)
 				continue;
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -345,11 +344,15 @@ static List *
 members_before(SaveContext *context, Model *model, Datum row,
 			   SavedRelationship *entry)
 {
+	Relationship *relationship = entry->field->relationship;
+	int			at;
+
 	if (!entry->is_read)
-		return collection_members(context->session, model, row,
-								  entry->field->relationship, true);
-	return collection_members_of(context->session, model, row,
-								 entry->field->relationship, entry->before);
+		entry->before = collections_load(context->session, model, 1, &row,
+										 relationship, context->mode,
+										 &at)[0];
+	return collection_members_of(context->session, model, row, relationship,
+								 entry->before);
 }
 
 static void
@@ -389,7 +392,7 @@ save_collection(SaveContext *context, Selection *parent, Datum row,
 	members = save_members(context, parent->model, row, entry);
 	kept = member_set_create(target, members);
 
-	if (!shows_part(entry->field))
+	if (!selection_field_is_partial(entry->field))
 	{
 		foreach(cell, before)
 		{

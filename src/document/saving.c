@@ -14,8 +14,6 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-
 #include "compat.h"
 #include "document/save_object.h"
 #include "session/graph.h"
@@ -99,34 +97,6 @@ saved_keys(Model *model, List *rows)
 	return keys;
 }
 
-/*
- * A document is compared with what is stored now, not with what the session
- * loaded some time ago.
- */
-static void
-recheck_loaded(SaveContext *context, List *nodes)
-{
-	ListCell   *cell;
-
-	check_stack_depth();
-	foreach(cell, nodes)
-	{
-		SavedNode  *node = lfirst(cell);
-		Model	   *model = node->selection->model;
-		Object	   *object = node->key == NULL ? NULL :
-		session_find(context->session, model, node->key);
-		ListCell   *entry_cell;
-
-		context->node = node;
-		context->entry = NULL;
-		if (object != NULL)
-			session_object_recheck(model, object);
-		foreach(entry_cell, node->parts.relationships)
-			recheck_loaded(context,
-						   ((SavedRelationship *) lfirst(entry_cell))->nodes);
-	}
-}
-
 Datum **
 documents_save(Session *session, DocumentReaders *readers, List *docs,
 			   bool many, const ForeignKeyValues *key_columns, SaveMode mode,
@@ -151,8 +121,6 @@ documents_save(Session *session, DocumentReaders *readers, List *docs,
 	if (mode != SAVE_INSERT)
 		check_etags(&context, readers, key_columns);
 	session_hold(session);
-	if (context.mode == LOAD_MISSING)
-		recheck_loaded(&context, context.nodes);
 	documents_prefetch(&context);
 	foreach(cell, context.nodes)
 		rows = lappend(rows,
@@ -183,7 +151,8 @@ delete_members(SaveContext *context, Selection *selection, Datum row)
 			!selection_allows(context->root, field->child, ALLOW_DELETE))
 			continue;
 		loaded = collections_load(context->session, selection->model, 1, &row,
-								  field->relationship, context->mode)[0];
+								  field->relationship, context->mode,
+								  &context->at)[0];
 		foreach(member, collection_members_of(context->session,
 											  selection->model, row,
 											  field->relationship, loaded))
@@ -203,7 +172,11 @@ void
 document_delete(Session *session, DocumentReaders *readers, Datum *key,
 				char *etag)
 {
-	SaveContext context = {.session = session,.root = readers->selection};
+	SaveContext context = {
+		.session = session,
+		.root = readers->selection,
+		.mode = LOAD_COMPARE
+	};
 	Model	   *model = readers->selection->model;
 	Datum		row = row_of_key(model, key);
 
@@ -216,7 +189,8 @@ document_delete(Session *session, DocumentReaders *readers, Datum *key,
 		if (documents_check_etags(readers, 1, &key, &etag) >= 0)
 			report_stale_document(model, key);
 		context.mode = LOAD_REFRESH;
-		session_load_by_keys(session, model, 1, &key, LOAD_REFRESH, &found);
+		session_load_by_keys(session, model, 1, &key, LOAD_REFRESH, &found,
+							 &context.at);
 	}
 	row = row_from_tuple(model,
 						 object_current_row(session_object(session, model,

@@ -70,6 +70,9 @@ pg_noreturn extern void report_stale_document(Model *model, const Datum *key);
 /* May a level of the selection be written so (ALLOW_ bits)? */
 extern bool selection_allows(Selection *root, Selection *level, int what);
 
+/* Does the selection show only some of the members? */
+extern bool selection_field_is_partial(SelectionField *field);
+
 /* Do documents of the selection have the key of its objects? */
 extern bool selection_shows_key(Selection *selection);
 

@@ -59,6 +59,13 @@ typedef struct KeptWriter
 	LocalTransactionId lxid;	/* whose models they are */
 } KeptWriter;
 
+/* A row of the statement, while it is being written. */
+typedef struct WrittenRow
+{
+	TriggerData *trigger;
+	Model	   *model;
+} WrittenRow;
+
 /* ------------------------------------------------------------------------
  * reading what was written
  * ------------------------------------------------------------------------
@@ -234,7 +241,7 @@ save_documents(Reader *reader, List *documents, bool many)
 	DocumentReaders *readers =
 	document_readers_create(reader_selection(reader));
 	Datum	  **keys = documents_save(session_current(), readers, documents,
-									  many, NULL, SAVE_MERGE, LOAD_MISSING);
+									  many, NULL, SAVE_MERGE, LOAD_COMPARE);
 	StringInfoData result;
 
 	readers->readers[false] = reader;
@@ -551,7 +558,7 @@ view_insert(TriggerData *trigger, DocumentReaders *readers)
 	Datum	  **keys = documents_save(session_current(), readers,
 									  list_make1(view_document(trigger, row)),
 									  false, known.n > 0 ? &known : NULL,
-									  SAVE_INSERT, LOAD_MISSING);
+									  SAVE_INSERT, LOAD_COMPARE);
 
 	return stored_view_row(trigger, row, readers, keys[0]);
 }
@@ -628,7 +635,7 @@ view_update(TriggerData *trigger, DocumentReaders *readers)
 	Jsonb	   *doc = view_document(trigger, row);
 	char	   *etag = view_etag(trigger, row);
 	Session    *session = session_current();
-	LoadMode	load = LOAD_MISSING;
+	LoadMode	load = LOAD_COMPARE;
 
 	if (new_key.n != known.n ||
 		!model_key_equal(model, new_key.values, known.values))
@@ -703,13 +710,57 @@ kept_readers(FunctionCallInfo fcinfo, TriggerData *trigger)
 	return kept->readers;
 }
 
+static const char *
+event_text(TriggerEvent event)
+{
+	return TRIGGER_FIRED_BY_INSERT(event) ? "INSERT" :
+		TRIGGER_FIRED_BY_UPDATE(event) ? "UPDATE" : "DELETE";
+}
+
+/* Which row of the statement it is, for the CONTEXT of errors. */
+static void
+view_error_context(void *arg)
+{
+	TriggerData *trigger = ((WrittenRow *) arg)->trigger;
+	Model	   *model = ((WrittenRow *) arg)->model;
+	const char *view = RelationGetRelationName(trigger->tg_relation);
+	ForeignKeyValues key = view_key(trigger, trigger->tg_trigtuple, model);
+
+	if (key.n == model->nkeys)
+		errcontext("%s of %s %s in ORM view \"%s\"",
+				   event_text(trigger->tg_event), model->class_name,
+				   model_key_to_text(model, key.values), view);
+	else
+		errcontext("%s of a %s in ORM view \"%s\"",
+				   event_text(trigger->tg_event), model->class_name, view);
+}
+
+static HeapTuple
+write_row(TriggerData *trigger, DocumentReaders *readers)
+{
+	WrittenRow	row = {.trigger = trigger,.model = readers->selection->model};
+	ErrorContextCallback callback;
+	HeapTuple	result;
+
+	callback.callback = view_error_context;
+	callback.arg = &row;
+	callback.previous = error_context_stack;
+	error_context_stack = &callback;
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		result = view_insert(trigger, readers);
+	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
+		result = view_update(trigger, readers);
+	else
+		result = view_delete(trigger, readers);
+	error_context_stack = callback.previous;
+	return result;
+}
+
 PG_FUNCTION_INFO_V1(orm_write_document);
 Datum
 orm_write_document(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	DocumentReaders *readers;
-	HeapTuple	result;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
@@ -719,12 +770,5 @@ orm_write_document(PG_FUNCTION_ARGS)
 				 errmsg(WRITE_FUNCTION "() is the trigger of ORM views"),
 				 errhint("Make one by orm.create_view().")));
 	session_require_writable("a write to an ORM view");
-	readers = kept_readers(fcinfo, trigger);
-	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		result = view_insert(trigger, readers);
-	else if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event))
-		result = view_update(trigger, readers);
-	else
-		result = view_delete(trigger, readers);
-	return PointerGetDatum(result);
+	return PointerGetDatum(write_row(trigger, kept_readers(fcinfo, trigger)));
 }

@@ -84,10 +84,13 @@ extern Datum graph_merge(Session *session, Model *model, Jsonb *doc);
 extern List *collection_members(Session *session, Model *model, Datum row,
 								Relationship *relationship, bool load);
 
-/* The stored members of each of several owners, by one statement. */
+/*
+ * The stored members of each of several owners, by one statement.  *at is the
+ * number of the owner that it has come to, for error callbacks.
+ */
 extern List **collections_load(Session *session, Model *model, int n,
 							   Datum *owners, Relationship *relationship,
-							   LoadMode mode);
+							   LoadMode mode, int *at);
 
 /* collection_members with stored ones that were read before. */
 extern List *collection_members_of(Session *session, Model *model, Datum row,

@@ -274,6 +274,7 @@ extern void session_release(Session *session);
 typedef enum LoadMode
 {
 	LOAD_MISSING,				/* they stay */
+	LOAD_COMPARE,				/* they have to be what is stored now */
 	LOAD_REFRESH,				/* they are replaced, pending changes stay */
 	LOAD_OVERWRITE				/* pending changes go, too */
 } LoadMode;
@@ -285,6 +286,12 @@ extern Datum session_take_row_of(Session *session, Model *model,
 
 /* in object.c: the row that the session shows, or NULL if it is not known. */
 extern HeapTuple object_current_row(Object *object);
+
+/*
+ * Is there a row that was loaded, and that somebody else may have changed
+ * since?
+ */
+extern bool object_may_be_outdated(Object *object);
 
 /* The same as a Datum in the current memory context, or 0. */
 extern Datum object_current_datum(Model *model, Object *object);
@@ -387,10 +394,12 @@ extern bool session_load_by_key(Session *session, Model *model,
 
 /*
  * The same for several keys by one statement; found[i] becomes true if there
- * is a row of keys[i].
+ * is a row of keys[i].  *at is the number of the key that it has come to, for
+ * error callbacks.
  */
 extern void session_load_by_keys(Session *session, Model *model, int n,
-								 Datum **keys, LoadMode mode, bool *found);
+								 Datum **keys, LoadMode mode, bool *found,
+								 int *at);
 
 /*
  * "ROWS FROM (pg_catalog.unnest($1)) WITH ORDINALITY AS r (n1, n2, ..., o)":
@@ -408,12 +417,6 @@ extern bool row_exists(Model *model, const Datum *key, TransactionId *xmin,
 /* 40001: what a change is based on is not what is stored. */
 pg_noreturn extern void report_stale(Model *model, char *key,
 									 const char *what);
-
-/*
- * The object is about to be compared with: what was loaded has to be what is
- * stored now, or is forgotten.  40001 if somebody else has changed the row.
- */
-extern void session_object_recheck(Model *model, Object *object);
 
 /* ------------------------------------------------------------------------
  * in reference.c: objects by the values of their foreign keys

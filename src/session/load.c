@@ -22,7 +22,7 @@ typedef struct LoadReceiver
 	DestReceiver pub;
 	Session    *session;
 	Model	   *model;
-	bool		populate_existing;
+	LoadMode	mode;
 	bool		found;
 	TransactionId xmin;
 	int64		number;
@@ -34,8 +34,8 @@ load_receive(TupleTableSlot *slot, DestReceiver *self)
 	LoadReceiver *receiver = (LoadReceiver *) self;
 
 	if (receiver->session != NULL)
-		(void) session_take_row(receiver->session, receiver->model, slot,
-								receiver->populate_existing);
+		(void) session_take_row_of(receiver->session, receiver->model, slot,
+								   0, receiver->mode);
 	else
 		receiver->number =
 			row_version_number(receiver->model,
@@ -88,8 +88,11 @@ bool
 session_load_by_key(Session *session, Model *model, const Datum *key,
 					bool populate_existing)
 {
-	LoadReceiver receiver = {.session = session,.model = model,
-	.populate_existing = populate_existing};
+	LoadReceiver receiver = {
+		.session = session,
+		.model = model,
+		.mode = populate_existing ? LOAD_OVERWRITE : LOAD_MISSING
+	};
 
 	load_execute(&receiver, key);
 	return receiver.found;
@@ -117,6 +120,7 @@ typedef struct KeysReceiver
 	Model	   *model;
 	LoadMode	mode;
 	bool	   *found;
+	int		   *at;
 	MemoryContext row_context;
 } KeysReceiver;
 
@@ -126,10 +130,11 @@ keys_receive(TupleTableSlot *slot, DestReceiver *self)
 	KeysReceiver *receiver = (KeysReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(receiver->row_context);
 
+	slot_getallattrs(slot);
+	*receiver->at = DatumGetInt64(slot->tts_values[slot->tts_nvalid - 1]) - 1;
 	(void) session_take_row_of(receiver->session, receiver->model, slot, 1,
 							   receiver->mode);
-	receiver->found[DatumGetInt64(slot->tts_values[slot->tts_nvalid - 1]) - 1] =
-		true;
+	receiver->found[*receiver->at] = true;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(receiver->row_context);
 	return true;
@@ -169,31 +174,20 @@ load_all_sql(const StatementSubject *subject)
 	return sql.data;
 }
 
-void
-session_load_by_keys(Session *session, Model *model, int n, Datum **keys,
-					 LoadMode mode, bool *found)
+static void
+load_all_execute(KeysReceiver *receiver, int n, Datum **keys)
 {
+	Model	   *model = receiver->model;
 	StatementSubject subject = {.kind = STATEMENT_LOAD_ALL,.model = model};
-	KeysReceiver receiver = {
-		.session = session,
-		.model = model,
-		.mode = mode,
-		.found = found
-	};
 	Datum	   *rows;
 	Datum		value;
 
-	if (n == 1 && mode == LOAD_MISSING)
-	{
-		found[0] = session_load_by_key(session, model, keys[0], false);
-		return;
-	}
 	SPI_connect();
-	receiver.pub = *None_Receiver;
-	receiver.pub.receiveSlot = keys_receive;
-	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext,
-												 "pg_orm loaded row",
-												 ALLOCSET_SMALL_SIZES);
+	receiver->pub = *None_Receiver;
+	receiver->pub.receiveSlot = keys_receive;
+	receiver->row_context = AllocSetContextCreate(CurrentMemoryContext,
+												  "pg_orm loaded row",
+												  ALLOCSET_SMALL_SIZES);
 	rows = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 		rows[i] = row_of_key(model, keys[i]);
@@ -201,8 +195,53 @@ session_load_by_keys(Session *session, Model *model, int n, Datum **keys,
 											false, TYPALIGN_DOUBLE));
 	own_statement_execute(statement_plan(&subject, 1, &model->array_type,
 										 load_all_sql), &value, NULL,
-						  &receiver.pub);
+						  &receiver->pub);
 	SPI_finish();
+}
+
+/* What was loaded of a key that there is no row of now is no longer right. */
+static void
+expire_missing(Session *session, Model *model, const Datum *key)
+{
+	Object	   *object = session_find(session, model, key);
+
+	if (object != NULL && object_may_be_outdated(object))
+		object_expire_values(object);
+}
+
+void
+session_load_by_keys(Session *session, Model *model, int n, Datum **keys,
+					 LoadMode mode, bool *found, int *at)
+{
+	*at = 0;
+	if (n == 1)
+	{
+		LoadReceiver receiver = {
+			.session = session,
+			.model = model,
+			.mode = mode
+		};
+
+		load_execute(&receiver, keys[0]);
+		found[0] = receiver.found;
+	}
+	else
+	{
+		KeysReceiver receiver = {
+			.session = session,
+			.model = model,
+			.mode = mode,
+			.found = found,
+			.at = at
+		};
+
+		load_all_execute(&receiver, n, keys);
+	}
+	for (int i = 0; i < n && mode != LOAD_MISSING; i++)
+	{
+		if (!found[i])
+			expire_missing(session, model, keys[i]);
+	}
 }
 
 /* ------------------------------------------------------------------------
@@ -217,31 +256,4 @@ report_stale(Model *model, char *key, const char *what)
 			 errmsg("%s %s is stale: %s since it was loaded",
 					model->class_name, key, what),
 			 errhint("ROLLBACK and try again.")));
-}
-
-void
-session_object_recheck(Model *model, Object *object)
-{
-	const Datum *key = object_key(object);
-	ObjectVersion *version = object->top;
-	TransactionId xmin = InvalidTransactionId;
-	int64		number = -1;
-
-	if (version->state != OBJECT_PERSISTENT || version->stored == NULL ||
-		object_is_modified(object) || object_row_is_certain(object))
-		return;
-	if (version_is_known(version) && row_exists(model, key, &xmin, &number))
-	{
-		object = session_find(object->session, model, key);
-		if (object == NULL)
-			return;
-		version = object->top;
-		if (version->xmin == xmin && version->number == number)
-			return;
-		if (!TransactionIdIsValid(xmin) ||
-			!TransactionIdIsCurrentTransactionId(xmin))
-			report_stale(model, model_key_to_text(model, key),
-						 "somebody else changed its row");
-	}
-	object_expire_values(object);
 }

@@ -28,6 +28,7 @@ typedef struct MembersReceiver
 	DestReceiver pub;
 	Session    *session;
 	Model	   *target;
+	LoadMode	mode;
 	MemoryContext context;		/* of the list and its rows */
 	List	   *rows;
 } MembersReceiver;
@@ -183,8 +184,8 @@ members_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	MembersReceiver *receiver = (MembersReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(receiver->context);
-	Datum		row = session_take_row(receiver->session, receiver->target,
-									   slot, false);
+	Datum		row = session_take_row_of(receiver->session, receiver->target,
+										  slot, 0, receiver->mode);
 
 	receiver->rows = lappend(receiver->rows, DatumGetPointer(row));
 	MemoryContextSwitchTo(old);
@@ -194,7 +195,7 @@ members_receive(TupleTableSlot *slot, DestReceiver *self)
 /* Reads the stored members; none if a local column is NULL. */
 static List *
 members_load(Session *session, Model *model, Datum row,
-			 Relationship *relationship)
+			 Relationship *relationship, LoadMode mode)
 {
 	StatementSubject subject = {
 		.kind = STATEMENT_MEMBERS,
@@ -204,6 +205,7 @@ members_load(Session *session, Model *model, Datum row,
 	MembersReceiver receiver = {
 		.session = session,
 		.target = model_by_relid(relationship->target, false),
+		.mode = mode,
 		.context = CurrentMemoryContext
 	};
 	int			n = relationship->nlocal;
@@ -241,6 +243,7 @@ typedef struct OwnersReceiver
 	LoadMode	mode;
 	MemoryContext context;		/* of the lists and their rows */
 	List	  **rows;			/* of each owner */
+	int		   *at;
 } OwnersReceiver;
 
 static bool
@@ -248,12 +251,15 @@ owners_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	OwnersReceiver *receiver = (OwnersReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(receiver->context);
-	Datum		row = session_take_row_of(receiver->session, receiver->target,
-										  slot, 1, receiver->mode);
-	int64		owner = DatumGetInt64(slot->tts_values[slot->tts_nvalid - 1]) - 1;
+	List	  **rows;
+	Datum		row;
 
-	receiver->rows[owner] = lappend(receiver->rows[owner],
-									DatumGetPointer(row));
+	slot_getallattrs(slot);
+	*receiver->at = DatumGetInt64(slot->tts_values[slot->tts_nvalid - 1]) - 1;
+	rows = &receiver->rows[*receiver->at];
+	row = session_take_row_of(receiver->session, receiver->target, slot, 1,
+							  receiver->mode);
+	*rows = lappend(*rows, DatumGetPointer(row));
 	MemoryContextSwitchTo(old);
 	return true;
 }
@@ -293,7 +299,7 @@ members_all_sql(const StatementSubject *subject)
 
 List **
 collections_load(Session *session, Model *model, int n, Datum *owners,
-				 Relationship *relationship, LoadMode mode)
+				 Relationship *relationship, LoadMode mode, int *at)
 {
 	StatementSubject subject = {
 		.kind = STATEMENT_MEMBERS_ALL,
@@ -305,14 +311,16 @@ collections_load(Session *session, Model *model, int n, Datum *owners,
 		.target = model_by_relid(relationship->target, false),
 		.mode = mode,
 		.context = CurrentMemoryContext,
-		.rows = palloc0(Max(n, 1) * sizeof(List *))
+		.rows = palloc0(Max(n, 1) * sizeof(List *)),
+		.at = at
 	};
 	Datum		value;
 
-	if (n == 1 && mode == LOAD_MISSING)
+	*at = 0;
+	if (n == 1)
 	{
 		receiver.rows[0] = members_load(session, model, owners[0],
-										relationship);
+										relationship, mode);
 		return receiver.rows;
 	}
 	SPI_connect();
@@ -447,8 +455,8 @@ collection_members(Session *session, Model *model, Datum row,
 				   Relationship *relationship, bool load)
 {
 	return members_of(session, model, row, relationship, load,
-					  load ? members_load(session, model, row, relationship) :
-					  NIL);
+					  load ? members_load(session, model, row, relationship,
+										  LOAD_MISSING) : NIL);
 }
 
 List *

@@ -148,6 +148,41 @@ version_reload(Model *model, ObjectVersion *version, HeapTuple row,
 	}
 }
 
+/*
+ * What is pending is compared by the flush, and what this transaction wrote
+ * is nobody else's to change.
+ */
+bool
+object_may_be_outdated(Object *object)
+{
+	return object->top->state == OBJECT_PERSISTENT &&
+		object->top->stored != NULL && !object_is_modified(object) &&
+		!object_row_is_certain(object);
+}
+
+/*
+ * Is what the session loaded what is stored now?  40001 if somebody else has
+ * changed the row in between.
+ */
+static bool
+object_is_current(Model *model, Object *object, HeapTuple row,
+				  TransactionId xmin)
+{
+	ObjectVersion *version = object->top;
+
+	if (!object_may_be_outdated(object))
+		return true;
+	if (TransactionIdIsValid(xmin) && TransactionIdIsCurrentTransactionId(xmin))
+		return false;
+	if (!version_is_known(version))
+		return false;
+	if (version->xmin != xmin ||
+		version->number != row_version_number(model, row))
+		report_stale(model, model_key_to_text(model, object_key(object)),
+					 "somebody else changed its row");
+	return true;
+}
+
 /* Takes a stored row into an object that the session has. */
 static void
 object_take_row(Model *model, Object *object, HeapTuple row,
@@ -158,7 +193,10 @@ object_take_row(Model *model, Object *object, HeapTuple row,
 	if (object->top->state == OBJECT_PENDING)
 		return;
 	if (object->top->state == OBJECT_PERSISTENT &&
-		object->top->stored != NULL && mode == LOAD_MISSING)
+		object->top->stored != NULL &&
+		(mode == LOAD_MISSING ||
+		 (mode == LOAD_COMPARE &&
+		  object_is_current(model, object, row, xmin))))
 		return;
 
 	version = object_touch(object);
