@@ -235,7 +235,7 @@ documents_check_etags(DocumentReaders *readers, int n, Datum **keys,
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	missing = reader_run_keys(document_reader(readers, true), n, keys,
-							  etag_sink, &check);
+							  NULL, etag_sink, &check);
 	PopActiveSnapshot();
 	SPI_finish();
 	return missing >= 0 ? missing : check.stale;

@@ -285,6 +285,7 @@ node_fill(SaveContext *context, SavedNode *node, Jsonb *doc)
 	node->parts = document_take_apart(node->selection, doc);
 	node->key = graph_document_key(node->selection->model,
 								   node->parts.columns, NULL, &node->row);
+	node->has_key = node->key != NULL;
 	foreach(cell, node->parts.relationships)
 	{
 		SavedRelationship *entry = lfirst(cell);

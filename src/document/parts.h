@@ -41,6 +41,7 @@ typedef struct SavedNode
 	int			index;			/* in an array, or -1 */
 	Datum	   *key;			/* as far as the document tells, or NULL */
 	Datum		row;			/* its columns, if it has a key */
+	bool		has_key;		/* itself, without what is known elsewhere */
 	bool		is_looked_up;	/* the next is known of that key */
 	bool		exists;
 	Object	   *object;			/* that it was made; may be gone */
@@ -109,6 +110,6 @@ extern Datum document_keep_json(Model *model, Datum before, Datum row,
 								Bitmapset *columns);
 
 /* 23502 for a column of a new row that must have a value and has none. */
-extern void document_require_values(Model *model, Datum row);
+extern void document_require_values(Model *model, const bool *nulls);
 
 #endif							/* PG_ORM_DOCUMENT_PARTS_H */

@@ -575,9 +575,56 @@ first_missing(Level *root, int n, const int *numbers)
 	return -1;
 }
 
+/* ------------------------------------------------------------------------
+ * rows that are known already
+ * ------------------------------------------------------------------------
+ */
+static bool
+all_columns_are_plain(Level *level)
+{
+	for (int i = 0; i < level->ncolumns; i++)
+	{
+		if (!level_column_is_plain(&level->columns[i]))
+			return false;
+	}
+	return true;
+}
+
+static void
+row_columns(Level *level, HeapTuple row, Datum *values, bool *nulls)
+{
+	TupleDesc	tupdesc = level->model->tupdesc;
+
+	for (int i = 0; i < level->ncolumns; i++)
+	{
+		LevelColumn *column = &level->columns[i];
+
+		if (level_column_is_plain(column))
+			values[i] = heap_getattr(row, column->attnum, tupdesc,
+									 &nulls[i]);
+	}
+}
+
+/* Takes the rows of the root, of those keys, which are known already. */
+static void
+root_take_rows(Level *root, int n, const int *numbers, HeapTuple *rows)
+{
+	Datum	   *values = palloc(root->ncolumns * sizeof(Datum) + 1);
+	bool	   *nulls = palloc(root->ncolumns * sizeof(bool) + 1);
+
+	for (int i = 0; i < n; i++)
+	{
+		/* a key may be there twice */
+		if (numbers[i] < root->nmatches)
+			continue;
+		row_columns(root, rows[i], values, nulls);
+		take_row(root, numbers[i], values, nulls);
+	}
+}
+
 int
-reader_run_keys(Reader *reader, int n, Datum **keys, DocumentSink sink,
-				void *arg)
+reader_run_keys(Reader *reader, int n, Datum **keys, HeapTuple *rows,
+				DocumentSink sink, void *arg)
 {
 	Level	   *root = reader->root;
 	int		   *numbers = palloc(n * sizeof(int));
@@ -588,8 +635,13 @@ reader_run_keys(Reader *reader, int n, Datum **keys, DocumentSink sink,
 	reader_reset(reader);
 	for (int i = 0; i < n; i++)
 		numbers[i] = key_table_add(root->keys, keys[i]);
-	level_set_keys(root, SOURCE_KEYS);
-	level_read(root, SOURCE_KEYS);
+	if (rows != NULL && all_columns_are_plain(root))
+		root_take_rows(root, n, numbers, rows);
+	else
+	{
+		level_set_keys(root, SOURCE_KEYS);
+		level_read(root, SOURCE_KEYS);
+	}
 	if (root->nmatches > 0)
 		level_sort(root);
 	missing = first_missing(root, n, numbers);
@@ -641,46 +693,20 @@ outputs_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
-static bool
-all_columns_are_plain(Level *level)
-{
-	for (int i = 0; i < level->ncolumns; i++)
-	{
-		if (!level_column_is_plain(&level->columns[i]))
-			return false;
-	}
-	return true;
-}
-
-static void
-row_columns(Level *level, HeapTupleHeader row, Datum *values, bool *nulls)
-{
-	TupleDesc	tupdesc = level->model->tupdesc;
-	HeapTupleData tuple = {0};
-
-	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
-	tuple.t_data = row;
-	for (int i = 0; i < level->ncolumns; i++)
-	{
-		LevelColumn *column = &level->columns[i];
-
-		if (level_column_is_plain(column))
-			values[i] = heap_getattr(&tuple, column->attnum, tupdesc,
-									 &nulls[i]);
-	}
-}
-
 void
 reader_run_row(Reader *reader, HeapTupleHeader row, DocumentSink sink,
 			   void *arg)
 {
 	Level	   *root = reader->root;
 	OutputsReceiver receiver = {.level = root};
+	HeapTupleData tuple = {0};
 
+	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
+	tuple.t_data = row;
 	reader_reset(reader);
 	receiver.values = palloc(root->ncolumns * sizeof(Datum) + 1);
 	receiver.nulls = palloc(root->ncolumns * sizeof(bool) + 1);
-	row_columns(root, row, receiver.values, receiver.nulls);
+	row_columns(root, &tuple, receiver.values, receiver.nulls);
 	if (all_columns_are_plain(root))
 		take_row(root, 0, receiver.values, receiver.nulls);
 	else

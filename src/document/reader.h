@@ -62,10 +62,11 @@ extern bool reader_run_key(Reader *reader, const Datum *key,
 
 /*
  * The documents of those keys, in their order; -1, or the number of the first
- * that there is none of, and then the sink gets none of them.
+ * that there is none of, and then the sink gets none of them.  rows are what
+ * is stored of them, or NULL if that is not known.
  */
 extern int	reader_run_keys(Reader *reader, int n, Datum **keys,
-							DocumentSink sink, void *arg);
+							HeapTuple *rows, DocumentSink sink, void *arg);
 
 /* The document of a row value; its columns are taken as they are. */
 extern void reader_run_row(Reader *reader, HeapTupleHeader row,

@@ -452,18 +452,73 @@ require_own_member(Model *model, Object *object, const ForeignKeyValues *known)
 	}
 }
 
-static Datum
-insert_object(SaveContext *context, SavedNode *node,
-			  const ForeignKeyValues *known)
+/* Have foreign keys that are known a default, which is not wanted then? */
+static bool
+have_defaults(Model *model, const ForeignKeyValues *known)
 {
-	Selection  *selection = node->selection;
+	for (int i = 0; i < known->n; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(model->tupdesc,
+												 known->attnums[i] - 1);
+
+		if (column->atthasdef || column->attidentity != '\0')
+			return true;
+	}
+	return false;
+}
+
+static bool
+has_to_one(SavedDocument *parts)
+{
+	ListCell   *cell;
+
+	foreach(cell, parts->relationships)
+	{
+		if (is_to_one(((SavedRelationship *) lfirst(cell))->field))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Adds the object of a plain document that refers to nothing but its owner,
+ * or returns NULL.
+ */
+static Object *
+add_plain_object(SaveContext *context, SavedNode *node,
+				 const ForeignKeyValues *known)
+{
+	Model	   *model = node->selection->model;
+	RowDraft	draft;
+
+	if (has_to_one(&node->parts) ||
+		(known != NULL && have_defaults(model, known)) ||
+		!row_draft(model, &node->parts.columns->root, &draft))
+		return NULL;
+	if (known != NULL)
+		draft.given = bms_union(draft.given,
+								column_set(known->n, known->attnums));
+	for (int i = 0; known != NULL && i < known->n; i++)
+	{
+		draft.values[known->attnums[i] - 1] = known->values[i];
+		draft.nulls[known->attnums[i] - 1] = known->nulls[i];
+	}
+	document_require_values(model, draft.nulls);
+	return session_add_draft(context->session, model, &draft);
+}
+
+static Object *
+add_object(SaveContext *context, SavedNode *node,
+		   const ForeignKeyValues *known)
+{
 	SavedDocument *parts = &node->parts;
-	Model	   *model = selection->model;
+	Model	   *model = node->selection->model;
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
 	Bitmapset  *given = NULL;
 	Datum		row;
-	Object	   *object;
 
-	require_allowed(context, selection, ALLOW_INSERT, "insert");
 	row = row_from_document(model, (Datum) 0,
 							JsonbPGetDatum(parts->columns), &given);
 	row_require_settable(model, given);
@@ -472,14 +527,49 @@ insert_object(SaveContext *context, SavedNode *node,
 	if (known != NULL)
 		row = row_with_foreign_key(model, row, known, &given);
 	row = row_with_defaults(model, row, &given);
-	document_require_values(model, row);
-	object = session_add(context->session, model, row, given);
+	row_deform(model, row, values, nulls);
+	document_require_values(model, nulls);
+	return session_add(context->session, model, row, given);
+}
+
+static Datum
+insert_object(SaveContext *context, SavedNode *node,
+			  const ForeignKeyValues *known)
+{
+	Model	   *model = node->selection->model;
+	Object	   *object;
+	Datum		row;
+
+	require_allowed(context, node->selection, ALLOW_INSERT, "insert");
+	object = add_plain_object(context, node, known);
+	if (object == NULL)
+		object = add_object(context, node, known);
 	node->object = object;
 	if (object_key(object) == NULL)
 		session_flush(context->session, FLUSH_KEYS);
 	row = row_from_tuple(model, object_current_row(object));
-	save_collections(context, selection, row, false, parts->relationships);
+	save_collections(context, node->selection, row, false,
+					 node->parts.relationships);
 	return row;
+}
+
+/*
+ * Within a document, nothing but a key means an object that exists, unless
+ * there is nothing else to be said of it: a table of keys, or a member whose
+ * owner is a part of its key, or all of the rest.
+ */
+static bool
+is_reference(SavedNode *node, const ForeignKeyValues *known)
+{
+	Model	   *model = node->selection->model;
+	Bitmapset  *others = row_updatable_columns(model);
+	Bitmapset  *owner = known == NULL ? NULL :
+	column_set(known->n, known->attnums);
+
+	if (node->parent == NULL || node->parts.relationships != NIL ||
+		JsonContainerSize(&node->parts.columns->root) != model->nkeys)
+		return false;
+	return !bms_is_subset(others, owner) && !model_key_overlaps(model, owner);
 }
 
 static Datum
@@ -498,6 +588,8 @@ update_object(SaveContext *context, SavedNode *node,
 	require_not_deleted(model, object);
 	if (known != NULL)
 		require_own_member(model, object, known);
+	else if (is_reference(node, NULL))
+		return row_from_tuple(model, object_current_row(object));
 	before = heap_copytuple(object_current_row(object));
 	row = row_from_document(model, row_from_tuple(model, before),
 							JsonbPGetDatum(parts->columns), &columns);
@@ -519,25 +611,6 @@ update_object(SaveContext *context, SavedNode *node,
 	}
 	save_collections(context, selection, row, true, parts->relationships);
 	return row;
-}
-
-/*
- * Within a document, nothing but a key means an object that exists, unless
- * there is nothing else to be said of it: a table of keys, or a member whose
- * owner is a part of its key, or all of the rest.
- */
-static bool
-is_reference(SavedNode *node, const ForeignKeyValues *known)
-{
-	Model	   *model = node->selection->model;
-	Bitmapset  *others = row_updatable_columns(model);
-	Bitmapset  *owner = known == NULL ? NULL :
-	column_set(known->n, known->attnums);
-
-	if (node->parent == NULL || node->parts.relationships != NIL ||
-		JsonContainerSize(&node->parts.columns->root) != model->nkeys)
-		return false;
-	return !bms_is_subset(others, owner) && !model_key_overlaps(model, owner);
 }
 
 static void
@@ -587,11 +660,13 @@ saved_key(SavedNode *node, const ForeignKeyValues **known,
 		  KnownColumns meaning, Datum *row)
 {
 	Model	   *model = node->selection->model;
-	Datum	   *key;
+	Datum	   *key = node->key;
 
-	key = graph_document_key(model, node->parts.columns,
-							 *known == NULL || meaning == KNOWN_OWNER ?
-							 *known : NULL, row);
+	if (node->has_key)
+		*row = node->row;
+	else
+		key = graph_document_key(model, node->parts.columns,
+								 meaning == KNOWN_OWNER ? *known : NULL, row);
 	if (*known == NULL || meaning == KNOWN_OWNER)
 		return key;
 	if (key == NULL)

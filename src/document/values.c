@@ -82,18 +82,15 @@ has_insert_trigger(Model *model)
 
 /* The flush would say so as well, but not where in the document. */
 void
-document_require_values(Model *model, Datum row)
+document_require_values(Model *model, const bool *nulls)
 {
 	for (AttrNumber attnum = 1; attnum <= model->tupdesc->natts; attnum++)
 	{
 		Form_pg_attribute column = TupleDescAttr(model->tupdesc, attnum - 1);
-		bool		isnull;
 
-		if (column->attisdropped || !column->attnotnull ||
-			column->attgenerated != '\0' || column->attidentity != '\0')
-			continue;
-		(void) row_column(model, row, attnum, &isnull);
-		if (!isnull || has_insert_trigger(model))
+		if (!nulls[attnum - 1] || column->attisdropped ||
+			!column->attnotnull || column->attgenerated != '\0' ||
+			column->attidentity != '\0' || has_insert_trigger(model))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_NOT_NULL_VIOLATION),

@@ -71,6 +71,32 @@ typedef struct WrittenRow
  * ------------------------------------------------------------------------
  */
 
+/*
+ * The rows of those keys, if the session is sure what is stored of all of
+ * them: what this transaction wrote came back from the statement.
+ */
+static HeapTuple *
+rows_known(Model *model, int n, Datum **keys)
+{
+	Session    *session = session_current();
+	HeapTuple  *rows = palloc(n * sizeof(HeapTuple));
+
+	if ((model->relkind != RELKIND_RELATION &&
+		 model->relkind != RELKIND_PARTITIONED_TABLE) ||
+		!access_memory_suffices(model))
+		return NULL;
+	for (int i = 0; i < n; i++)
+	{
+		Object	   *object = session_find(session, model, keys[i]);
+
+		if (object == NULL || object_is_modified(object) ||
+			!object_row_is_certain(object))
+			return NULL;
+		rows[i] = object_stored_row(object);
+	}
+	return rows;
+}
+
 /* Reads the documents of those keys as they are stored now. */
 static void
 read_stored(DocumentReaders *readers, bool etag, int n, Datum **keys,
@@ -84,8 +110,8 @@ read_stored(DocumentReaders *readers, bool etag, int n, Datum **keys,
 	SPI_connect();
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	missing = reader_run_keys(document_reader(readers, etag), n, keys, sink,
-							  arg);
+	missing = reader_run_keys(document_reader(readers, etag), n, keys,
+							  rows_known(model, n, keys), sink, arg);
 	if (missing >= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_NO_DATA_FOUND),
