@@ -24,7 +24,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "document/reader.h"
+#include "document/kept_reader.h"
 #include "document/saving.h"
 #include "query/internal.h"
 #include "session/internal.h"
@@ -255,44 +255,22 @@ report_stale_document(Model *model, const Datum *key)
  * readers
  * ------------------------------------------------------------------------
  */
-DocumentReaders *
-document_readers_create(Selection *selection)
-{
-	DocumentReaders *readers = palloc0(sizeof(DocumentReaders));
-
-	readers->selection = selection;
-	readers->context = CurrentMemoryContext;
-	return readers;
-}
-
-bool
-document_readers_are_valid(DocumentReaders *readers)
-{
-	for (int i = 0; i < 2; i++)
-	{
-		if (readers->readers[i] != NULL &&
-			!reader_is_valid(readers->readers[i]))
-			return false;
-	}
-	return true;
-}
-
 Reader *
 document_reader(DocumentReaders *readers, bool etag)
 {
-	ReaderRequest request = {
-		.call = "orm.save",
-		.selection = readers->selection,
-		.etag = etag,
-		.by_keys = true
-	};
-
 	if (readers->readers[etag] == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(readers->context);
-
-		readers->readers[etag] = reader_create(&request);
-		MemoryContextSwitchTo(old);
-	}
+		readers->readers[etag] = kept_reader_get("orm.save", readers->model,
+												 readers->text,
+												 strlen(readers->text), etag,
+												 true);
 	return readers->readers[etag];
+}
+
+DocumentReaders
+document_readers(Model *model, const char *selection, bool etag)
+{
+	DocumentReaders readers = {.model = model,.text = selection};
+
+	readers.selection = reader_selection(document_reader(&readers, etag));
+	return readers;
 }

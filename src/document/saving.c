@@ -130,7 +130,7 @@ documents_save(Session *session, DocumentReaders *readers, List *docs,
 	session_flush(session, FLUSH_DOCUMENT);
 	session_release(session);
 	error_context_stack = callback.previous;
-	return saved_keys(readers->selection->model, rows);
+	return saved_keys(readers->model, rows);
 }
 
 /* Deletes what the selection says is deleted with its owner. */
@@ -177,7 +177,7 @@ document_delete(Session *session, DocumentReaders *readers, Datum *key,
 		.root = readers->selection,
 		.mode = LOAD_COMPARE
 	};
-	Model	   *model = readers->selection->model;
+	Model	   *model = readers->model;
 	Datum		row = row_of_key(model, key);
 
 	require_allowed(&context, context.root, ALLOW_DELETE, "delete");

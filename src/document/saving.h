@@ -21,18 +21,20 @@ typedef enum SaveMode
 } SaveMode;
 
 /*
- * What reads the documents of a selection, for as many as there are: made as
- * they are wanted, in the memory context that was current at creation.
+ * What reads the documents of a selection, as far as wanted: kept readers,
+ * which are the caller's as kept_reader_get() says.
  */
 typedef struct DocumentReaders
 {
-	Selection  *selection;
-	MemoryContext context;
+	Model	   *model;
+	const char *text;
+	Selection  *selection;		/* of the first of them */
 	Reader	   *readers[2];		/* without and with etags, or NULL */
 } DocumentReaders;
 
-extern DocumentReaders *document_readers_create(Selection *selection);
-extern bool document_readers_are_valid(DocumentReaders *readers);
+/* With the reader that is certainly wanted. */
+extern DocumentReaders document_readers(Model *model, const char *selection,
+										bool etag);
 
 /* The one with or without etags. */
 extern Reader *document_reader(DocumentReaders *readers, bool etag);

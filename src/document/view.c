@@ -33,7 +33,6 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "document/kept_reader.h"
 #include "document/saving.h"
 #include "document/view.h"
 #include "session/graph.h"
@@ -49,15 +48,6 @@ typedef struct StoredDocument
 	text	   *json;
 	text	   *etag;
 } StoredDocument;
-
-/* What the trigger keeps from row to row of a statement. */
-typedef struct KeptWriter
-{
-	MemoryContext context;		/* of the rest */
-	DocumentReaders *readers;
-	uint64		generation;		/* of the metadata it was made with */
-	LocalTransactionId lxid;	/* whose models they are */
-} KeptWriter;
 
 /* A row of the statement, while it is being written. */
 typedef struct WrittenRow
@@ -102,7 +92,7 @@ static void
 read_stored(DocumentReaders *readers, bool etag, int n, Datum **keys,
 			DocumentSink sink, void *arg)
 {
-	Model	   *model = readers->selection->model;
+	Model	   *model = readers->model;
 	int			missing;
 
 	if (n == 0)
@@ -262,15 +252,12 @@ documents_of(Jsonb *doc)
 }
 
 static Datum
-save_documents(Reader *reader, List *documents, bool many)
+save_documents(DocumentReaders *readers, List *documents, bool many)
 {
-	DocumentReaders *readers =
-	document_readers_create(reader_selection(reader));
 	Datum	  **keys = documents_save(session_current(), readers, documents,
 									  many, NULL, SAVE_MERGE, LOAD_COMPARE);
 	StringInfoData result;
 
-	readers->readers[false] = reader;
 	initStringInfo(&result);
 	appendStringInfoChar(&result, '[');
 	read_stored(readers, false, list_length(documents), keys, array_sink,
@@ -292,7 +279,7 @@ orm_save(PG_FUNCTION_ARGS)
 	Model	   *model;
 	List	   *documents;
 	char	   *selection;
-	Reader	   *reader;
+	DocumentReaders readers;
 
 	session_require_writable("orm.save()");
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
@@ -304,9 +291,8 @@ orm_save(PG_FUNCTION_ARGS)
 	documents = documents_of(PG_GETARG_JSONB_P(1));
 	selection = PG_ARGISNULL(2) ? selection_of_documents(model, documents) :
 		text_to_cstring(PG_GETARG_TEXT_PP(2));
-	reader = kept_reader_get("orm.save", model, selection, strlen(selection),
-							 false, true);
-	return save_documents(reader, documents,
+	readers = document_readers(model, selection, false);
+	return save_documents(&readers, documents,
 						  is_array_document(PG_GETARG_JSONB_P(1)));
 }
 
@@ -553,7 +539,7 @@ static HeapTuple
 stored_view_row(TriggerData *trigger, HeapTuple row, DocumentReaders *readers,
 				Datum *key)
 {
-	Model	   *model = readers->selection->model;
+	Model	   *model = readers->model;
 	TupleDesc	tupdesc = RelationGetDescr(trigger->tg_relation);
 	int			n = model->nkeys + 2;
 	int		   *columns = palloc(n * sizeof(int));
@@ -580,7 +566,7 @@ static HeapTuple
 view_insert(TriggerData *trigger, DocumentReaders *readers)
 {
 	HeapTuple	row = trigger->tg_trigtuple;
-	ForeignKeyValues known = view_key(trigger, row, readers->selection->model);
+	ForeignKeyValues known = view_key(trigger, row, readers->model);
 	Datum	  **keys = documents_save(session_current(), readers,
 									  list_make1(view_document(trigger, row)),
 									  false, known.n > 0 ? &known : NULL,
@@ -655,7 +641,7 @@ static HeapTuple
 view_update(TriggerData *trigger, DocumentReaders *readers)
 {
 	HeapTuple	row = trigger->tg_newtuple;
-	Model	   *model = readers->selection->model;
+	Model	   *model = readers->model;
 	ForeignKeyValues known = view_key(trigger, trigger->tg_trigtuple, model);
 	ForeignKeyValues new_key = view_key(trigger, row, model);
 	Jsonb	   *doc = view_document(trigger, row);
@@ -687,53 +673,11 @@ static HeapTuple
 view_delete(TriggerData *trigger, DocumentReaders *readers)
 {
 	HeapTuple	row = trigger->tg_trigtuple;
-	ForeignKeyValues key = view_key(trigger, row, readers->selection->model);
+	ForeignKeyValues key = view_key(trigger, row, readers->model);
 
 	document_delete(session_current(), readers, key.values,
 					view_etag(trigger, row));
 	return row;
-}
-
-static void
-kept_writer_make(KeptWriter *kept, Trigger *trigger)
-{
-	MemoryContext old = MemoryContextSwitchTo(kept->context);
-
-	kept->readers = NULL;
-	MemoryContextReset(kept->context);
-	kept->readers =
-		document_readers_create(selection_create(model_by_class(trigger->tgargs[0],
-																false),
-												 trigger->tgargs[1]));
-	kept->generation = model_generation();
-	kept->lxid = compat_my_lxid();
-	MemoryContextSwitchTo(old);
-}
-
-/* The readers for the statement that the trigger is called by. */
-static DocumentReaders *
-kept_readers(FunctionCallInfo fcinfo, TriggerData *trigger)
-{
-	KeptWriter *kept = fcinfo->flinfo->fn_extra;
-
-	if (kept == NULL)
-	{
-		kept = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt,
-									  sizeof(KeptWriter));
-		kept->context = AllocSetContextCreate(fcinfo->flinfo->fn_mcxt,
-											  "pg_orm writer",
-											  ALLOCSET_DEFAULT_SIZES);
-		fcinfo->flinfo->fn_extra = kept;
-	}
-	if (kept->readers == NULL || kept->generation != model_generation() ||
-		kept->lxid != compat_my_lxid() ||
-		!document_readers_are_valid(kept->readers))
-	{
-		kept_writer_make(kept, trigger->tg_trigger);
-		check_view_columns(trigger->tg_relation,
-						   kept->readers->selection->model);
-	}
-	return kept->readers;
 }
 
 static const char *
@@ -764,7 +708,7 @@ view_error_context(void *arg)
 static HeapTuple
 write_row(TriggerData *trigger, DocumentReaders *readers)
 {
-	WrittenRow	row = {.trigger = trigger,.model = readers->selection->model};
+	WrittenRow	row = {.trigger = trigger,.model = readers->model};
 	ErrorContextCallback callback;
 	HeapTuple	result;
 
@@ -787,6 +731,8 @@ Datum
 orm_write_document(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	char	  **arguments;
+	DocumentReaders readers;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		!TRIGGER_FIRED_INSTEAD(trigger->tg_event) ||
@@ -796,5 +742,9 @@ orm_write_document(PG_FUNCTION_ARGS)
 				 errmsg(WRITE_FUNCTION "() is the trigger of ORM views"),
 				 errhint("Make one by orm.create_view().")));
 	session_require_writable("a write to an ORM view");
-	return PointerGetDatum(write_row(trigger, kept_readers(fcinfo, trigger)));
+	arguments = trigger->tg_trigger->tgargs;
+	readers = document_readers(model_by_class(arguments[0], false),
+							   arguments[1], true);
+	check_view_columns(trigger->tg_relation, readers.model);
+	return PointerGetDatum(write_row(trigger, &readers));
 }
