@@ -130,7 +130,8 @@ SELECT orm.delete(orm.get(NULL::boy, 5));
 SELECT orm.flush();
 ROLLBACK;
 
--- the text does not depend on the number of objects, nor on the values
+-- the text does not depend on the values, nor on the number of objects (but
+-- of one it is another)
 CREATE TEMP TABLE texts AS SELECT NULL::text AS statement LIMIT 0;
 BEGIN;
 SET LOCAL orm.autoflush = off;

@@ -226,11 +226,21 @@ flush_before(QueryDesc *query_desc, int eflags)
 	query_desc->snapshot->curcid = GetCurrentCommandId(false);
 }
 
+/* It leaves nothing pending that was not so before. */
+static bool
+is_statement_of_flush(QueryDesc *query_desc)
+{
+	Session    *session = is_own_statement(query_desc) ?
+	session_current_if_any() : NULL;
+
+	return session != NULL && session->flushing;
+}
+
 static void
 orm_executor_start(QueryDesc *query_desc, int eflags)
 {
 	transaction_statement_started(query_desc->plannedstmt);
-	if (sessions_unflushed_count > 0)
+	if (sessions_unflushed_count > 0 && !is_statement_of_flush(query_desc))
 	{
 		commit_flush_arm();
 		flush_before(query_desc, eflags);

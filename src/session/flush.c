@@ -473,14 +473,17 @@ put_statement(ReturnSetInfo *rsinfo, const StatementSubject *subject,
 static void
 put_batch(ReturnSetInfo *rsinfo, FlushBatch *batch)
 {
-	StatementSubject subject = flush_subject(batch);
 	int			nobjects = list_length(batch->objects);
+	StatementSubject subject;
 
+	batch->one_by_one = batch->kind == STATEMENT_INSERT &&
+		insert_one_by_one(batch->model);
+	subject = flush_subject(batch, batch->one_by_one ? 1 : nobjects);
 	if (batch->kind == STATEMENT_DELETE)
 	{
 		ListCell   *cell;
 
-		foreach(cell, flush_unlink_subjects(batch))
+		foreach(cell, flush_unlink_subjects(batch, nobjects))
 			put_statement(rsinfo, lfirst(cell), nobjects);
 	}
 	put_statement(rsinfo, &subject, nobjects);

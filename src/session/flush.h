@@ -68,6 +68,17 @@ extern Datum flush_old_rows_array(Model *model, FlushItem *items, int nitems);
 extern Datum flush_versions_array(FlushBatch *batch, FlushItem *items,
 								  int nitems);
 
+/* A row that is sent alone, and the parameters of a statement that does it. */
+typedef struct FlushParameters
+{
+	Datum	   *values;
+	char	   *nulls;
+} FlushParameters;
+
+extern void flush_send_row(Model *model, FlushItem *item);
+extern FlushParameters flush_row_parameters(const StatementSubject *subject,
+											FlushItem *item);
+
 /* The item of a key, among items in the order of their keys, or NULL. */
 extern FlushItem *flush_item_find(Model *model, FlushItem *items, int nitems,
 								  const Datum *key);
@@ -125,14 +136,28 @@ extern StatementKind flush_change_kind(Model *model, ObjectVersion *version);
 /* "INSERT", "UPDATE" or "DELETE" */
 extern const char *flush_kind_text(StatementKind kind);
 
-/* What the batch's statement is about. */
-extern StatementSubject flush_subject(const FlushBatch *batch);
+/* What the batch's statement is about, if it writes so many of its objects. */
+extern StatementSubject flush_subject(const FlushBatch *batch, int nobjects);
 
 /*
  * The statements that delete the link rows of what a batch deletes: List of
  * StatementSubject *.
  */
-extern List *flush_unlink_subjects(const FlushBatch *batch);
+extern List *flush_unlink_subjects(const FlushBatch *batch, int nobjects);
+
+/*
+ * The parameters of a statement of one row: columns of the row that is sent,
+ * those of the key by which the stored one is found, and then its version.
+ */
+typedef struct FlushColumns
+{
+	int			n;
+	AttrNumber *attnums;
+	bool		old_key;		/* the last model->nkeys are those of the key */
+	bool		version;
+} FlushColumns;
+
+extern FlushColumns flush_columns(const StatementSubject *subject);
 
 /* The kept plan of a statement of a flush, and its text. */
 extern SPIPlanPtr flush_plan(const StatementSubject *subject);

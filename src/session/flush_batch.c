@@ -68,25 +68,31 @@ flush_kind_text(StatementKind kind)
  * ------------------------------------------------------------------------
  */
 
-/* The item of a row that came back: the guess, or else it is looked for. */
+/*
+ * The item of a row that came back: the guess, or else it is looked for.  An
+ * UPDATE of several rows returns the key that it was found by behind its
+ * columns, since a trigger may have changed the key itself, and a DELETE
+ * nothing else.
+ */
 static FlushItem *
-receiver_find(FlushReceiver *receiver, Datum *key)
+receiver_find(FlushReceiver *receiver, TupleTableSlot *slot, HeapTuple row)
 {
 	Model	   *model = receiver->batch->model;
+	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 
-	if (receiver->nitems == 1)
-		return &receiver->items[0];
+	slot_getallattrs(slot);
+	if (receiver->batch->kind == STATEMENT_INSERT)
+		(void) model_key_of_row(model, row->t_data, key);
+	else
+		memcpy(key, slot->tts_values + slot->tts_nvalid - model->nkeys,
+			   model->nkeys * sizeof(Datum));
 	if (receiver->guess < receiver->nitems &&
 		model_key_equal(model, receiver->items[receiver->guess].key, key))
 		return &receiver->items[receiver->guess];
 	return flush_item_find(model, receiver->items, receiver->nitems, key);
 }
 
-/*
- * A row that was written.  An UPDATE returns the key that it was found by
- * behind its columns, since a trigger may have changed the key itself, and a
- * DELETE nothing else.
- */
+/* A row that was written. */
 static bool
 flush_receive(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -95,19 +101,13 @@ flush_receive(TupleTableSlot *slot, DestReceiver *self)
 	Model	   *model = batch->model;
 	MemoryContext old = MemoryContextSwitchTo(receiver->row_context);
 	HeapTuple	row = NULL;
-	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 	FlushItem  *item;
 
-	slot_getallattrs(slot);
 	if (batch->kind != STATEMENT_DELETE)
-		row = row_of_slot(model, slot, batch->kind == STATEMENT_INSERT ? 0 :
-						  model->nkeys);
-	if (batch->kind == STATEMENT_INSERT)
-		(void) model_key_of_row(model, row->t_data, key);
-	else
-		memcpy(key, slot->tts_values + slot->tts_nvalid - model->nkeys,
-			   model->nkeys * sizeof(Datum));
-	item = receiver_find(receiver, key);
+		row = row_of_slot(model, slot, batch->kind == STATEMENT_INSERT ||
+						  receiver->nitems == 1 ? 0 : model->nkeys);
+	item = receiver->nitems == 1 ? receiver->items :
+		receiver_find(receiver, slot, row);
 	if (item == NULL)
 		elog(ERROR, "a row of %s came back from a flush that did not send it",
 			 model->relation_name);
@@ -283,7 +283,7 @@ items_written(FlushBatch *batch, FlushItem *items, int nitems,
  * ------------------------------------------------------------------------
  */
 List *
-flush_unlink_subjects(const FlushBatch *batch)
+flush_unlink_subjects(const FlushBatch *batch, int nobjects)
 {
 	Model	   *model = batch->model;
 	List	   *subjects = NIL;
@@ -300,31 +300,43 @@ flush_unlink_subjects(const FlushBatch *batch)
 		subject->kind = STATEMENT_UNLINK_ALL;
 		subject->model = model;
 		subject->relationship = relationship;
+		subject->one = nobjects == 1;
 		subjects = lappend(subjects, subject);
 	}
 	return subjects;
 }
 
+static uint64
+write_rows(const StatementSubject *subject, FlushItem *item, Datum *arrays,
+		   DestReceiver *dest)
+{
+	FlushParameters parameters = {.values = arrays};
+
+	if (subject->one)
+		parameters = flush_row_parameters(subject, item);
+	return own_statement_execute(flush_plan(subject), parameters.values,
+								 parameters.nulls, dest);
+}
+
 /* Deletes the association rows of what is about to be deleted. */
 static uint64
-unlink_deleted(FlushBatch *batch, Datum rows)
+unlink_deleted(FlushBatch *batch, FlushItem *items, int nitems, Datum *arrays)
 {
 	uint64		deleted = 0;
 	ListCell   *cell;
 
-	foreach(cell, flush_unlink_subjects(batch))
+	foreach(cell, flush_unlink_subjects(batch, nitems))
 	{
 		StatementSubject *subject = lfirst(cell);
 
-		deleted += own_statement_execute(flush_plan(subject), &rows, NULL,
-										 None_Receiver);
+		deleted += write_rows(subject, items, arrays, None_Receiver);
 		sessions_expire_model(subject->relationship->secondary, NULL);
 	}
 	return deleted;
 }
 
 StatementSubject
-flush_subject(const FlushBatch *batch)
+flush_subject(const FlushBatch *batch, int nobjects)
 {
 	bool		by_columns = batch->kind == STATEMENT_INSERT ||
 	batch->kind == STATEMENT_UPDATE || batch->kind == STATEMENT_UPDATE_KEY;
@@ -333,7 +345,9 @@ flush_subject(const FlushBatch *batch)
 		batch->kind,
 		.model = batch->model,
 		.columns = by_columns ? batch->columns :
-		batch->kind == STATEMENT_RELEASE ? batch->late_columns : NULL
+		batch->kind == STATEMENT_RELEASE ? batch->late_columns : NULL,
+		.one = nobjects == 1 && batch->kind != STATEMENT_LOCK &&
+		batch->kind != STATEMENT_RELEASE
 	};
 
 	return subject;
@@ -350,15 +364,25 @@ items_stored_as_sent(FlushBatch *batch, FlushItem *items, int nitems,
 		items[i].written = true;
 }
 
+/* The items' rows, and what else a statement of several is sent. */
+static void
+put_arrays(FlushBatch *batch, FlushItem *items, int nitems, Datum *arrays)
+{
+	arrays[0] = flush_rows_array(batch->model, items, nitems);
+	if (batch->kind != STATEMENT_INSERT && !batch->model->association)
+		arrays[1] = flush_versions_array(batch, items, nitems);
+	if (batch->kind == STATEMENT_UPDATE_KEY)
+		arrays[2] = flush_old_rows_array(batch->model, items, nitems);
+}
+
 /* Runs the batch's statement on some of its items; returns rows written. */
 static int64
 flush_items(FlushBatch *batch, FlushItem *items, int nitems)
 {
-	Model	   *model = batch->model;
 	FlushReceiver receiver = {.batch = batch,.items = items,.nitems = nitems};
-	Datum		values[3];
+	Datum		arrays[3];
 	uint64		expirations = items[0].object->model_objects->expirations;
-	StatementSubject subject = flush_subject(batch);
+	StatementSubject subject = flush_subject(batch, nitems);
 	FlushReceiver *outer = running;
 	uint64		written = 0;
 
@@ -367,16 +391,14 @@ flush_items(FlushBatch *batch, FlushItem *items, int nitems)
 	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext,
 												 "pg_orm flushed row",
 												 ALLOCSET_SMALL_SIZES);
-	values[0] = flush_rows_array(model, items, nitems);
-	if (batch->kind != STATEMENT_INSERT && !model->association)
-		values[1] = flush_versions_array(batch, items, nitems);
-	if (batch->kind == STATEMENT_UPDATE_KEY)
-		values[2] = flush_old_rows_array(model, items, nitems);
+	if (subject.one)
+		flush_send_row(batch->model, &items[0]);
+	else
+		put_arrays(batch, items, nitems, arrays);
 	running = &receiver;
 	if (batch->kind == STATEMENT_DELETE)
-		written = unlink_deleted(batch, values[0]);
-	written += own_statement_execute(flush_plan(&subject), values, NULL,
-									&receiver.pub);
+		written = unlink_deleted(batch, items, nitems, arrays);
+	written += write_rows(&subject, items, arrays, &receiver.pub);
 	running = outer;
 	if (subject.kind == STATEMENT_INSERT_AS_SENT)
 		items_stored_as_sent(batch, items, nitems, written);
@@ -563,7 +585,7 @@ lock_rows(FlushBatch *batch)
 	Datum		rows;
 
 	batch->model = objects_model(first->model_objects);
-	subject = flush_subject(batch);
+	subject = flush_subject(batch, list_length(batch->objects));
 	rows = flush_old_rows_array(batch->model, flush_batch_items(batch),
 						  list_length(batch->objects));
 	own_statement_execute(flush_plan(&subject), &rows, NULL, None_Receiver);

@@ -4,8 +4,8 @@
  *	  The items of a batch of a flush: their order, and what statements are
  *	  given of them.
  *
- * Rows travel as one array of the table's row type, into which each of them
- * is copied once.  Everything is allocated in the current memory context.
+ * Several rows travel as one array of the table's row type, into which each of
+ * them is copied once; of one row the columns do.  Everything is allocated in the current memory context.
  *
  *-------------------------------------------------------------------------
  */
@@ -90,8 +90,11 @@ item_compare(const void *a, const void *b, void *order)
 void
 flush_sort_items(FlushBatch *batch, FlushItem *items, int nitems)
 {
-	KeyOrder   *order = key_order(batch->model);
+	KeyOrder   *order;
 
+	if (nitems < 2)
+		return;
+	order = key_order(batch->model);
 	for (int i = 1; i < nitems; i++)
 	{
 		if (item_compare(&items[i - 1], &items[i], order) > 0)
@@ -304,6 +307,21 @@ flush_old_rows_array(Model *model, FlushItem *items, int nitems)
 	return PointerGetDatum(array);
 }
 
+/* The version of the stored row, as an UPDATE or DELETE is sent it. */
+static Datum
+item_version(Model *model, const FlushItem *item, bool *isnull)
+{
+	ObjectVersion *version = item->object->top;
+
+	if (flush_version_type(model) == INT8OID)
+	{
+		*isnull = version->number < 0;
+		return Int64GetDatum(version->number);
+	}
+	*isnull = !TransactionIdIsValid(version->xmin);
+	return TransactionIdGetDatum(version->xmin);
+}
+
 Datum
 flush_versions_array(FlushBatch *batch, FlushItem *items, int nitems)
 {
@@ -314,23 +332,57 @@ flush_versions_array(FlushBatch *batch, FlushItem *items, int nitems)
 	int			lower = 1;
 
 	for (int i = 0; i < nitems; i++)
-	{
-		ObjectVersion *version = items[i].object->top;
-
-		if (typid == INT8OID)
-		{
-			versions[i] = Int64GetDatum(version->number);
-			nulls[i] = version->number < 0;
-		}
-		else
-		{
-			versions[i] = TransactionIdGetDatum(version->xmin);
-			nulls[i] = !TransactionIdIsValid(version->xmin);
-		}
-	}
+		versions[i] = item_version(model, &items[i], &nulls[i]);
 	return PointerGetDatum(construct_md_array(versions, nulls, 1, &nitems,
 											  &lower, typid,
 											  typid == INT8OID ? 8 : 4, true,
 											  typid == INT8OID ?
 											  TYPALIGN_DOUBLE : TYPALIGN_INT));
+}
+
+void
+flush_send_row(Model *model, FlushItem *item)
+{
+	item->sent = row_from_tuple(model, item->row);
+	item->row = NULL;
+}
+
+static void
+put_parameter(FlushParameters *parameters, int n, Datum value, bool isnull)
+{
+	parameters->values[n] = value;
+	parameters->nulls[n] = isnull ? 'n' : ' ';
+}
+
+/*
+ * They point to what was sent, which no trigger can free.  The key is the one
+ * that the stored row has.
+ */
+FlushParameters
+flush_row_parameters(const StatementSubject *subject, FlushItem *item)
+{
+	Model	   *model = subject->model;
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc(natts * sizeof(Datum));
+	bool	   *nulls = palloc(natts * sizeof(bool));
+	FlushColumns columns = flush_columns(subject);
+	FlushParameters parameters;
+	int			nsent = columns.n - (columns.old_key ? model->nkeys : 0);
+	bool		isnull;
+
+	parameters.values = palloc((columns.n + 1) * sizeof(Datum));
+	parameters.nulls = palloc(columns.n + 1);
+	row_deform(model, item->sent, values, nulls);
+	for (int i = 0; i < nsent; i++)
+		put_parameter(&parameters, i, values[columns.attnums[i] - 1],
+					  nulls[columns.attnums[i] - 1]);
+	for (int i = nsent; i < columns.n; i++)
+		put_parameter(&parameters, i, item->key[i - nsent], false);
+	if (columns.version)
+	{
+		Datum		version = item_version(model, item, &isnull);
+
+		put_parameter(&parameters, columns.n, version, isnull);
+	}
+	return parameters;
 }

@@ -3,8 +3,10 @@
  * flush_sql.c
  *	  The statements of a flush: their text, and their kept plans.
  *
- * Rows travel as one parameter, an array of the table's row type.  The text
- * is the same for the same model, kind of change and set of columns.
+ * Rows travel as one parameter, an array of the table's row type; but of a
+ * single row the columns are the parameters, since it costs a multiple to take
+ * it out of an array.  The text is the same for the same model, kind of change
+ * and set of columns.
  *
  *-------------------------------------------------------------------------
  */
@@ -21,11 +23,103 @@
 
 #include "session/flush.h"
 
+/* ------------------------------------------------------------------------
+ * what one row has as parameters
+ * ------------------------------------------------------------------------
+ */
+static void
+add_columns(FlushColumns *result, Model *model, Bitmapset *columns)
+{
+	int			member = -1;
+
+	while ((member = bms_next_member(columns, member)) >= 0)
+		result->attnums[result->n++] = member_column(member);
+}
+
+static void
+add_key(FlushColumns *result, Model *model)
+{
+	for (int i = 0; i < model->nkeys; i++)
+		result->attnums[result->n++] = model->keys[i].attnum;
+	result->old_key = true;
+}
+
+FlushColumns
+flush_columns(const StatementSubject *subject)
+{
+	Model	   *model = subject->model;
+	Bitmapset  *columns = subject->columns;
+	FlushColumns result = {0};
+
+	result.attnums = palloc((model->tupdesc->natts + INDEX_MAX_KEYS) *
+							sizeof(AttrNumber));
+	switch (subject->kind)
+	{
+		case STATEMENT_UPDATE:
+		case STATEMENT_UPDATE_KEY:
+			if (model->version_attnum != InvalidAttrNumber)
+				columns = bms_del_member(bms_copy(columns),
+										 column_member(model->version_attnum));
+			add_columns(&result, model, columns);
+			add_key(&result, model);
+			result.version = true;
+			break;
+		case STATEMENT_DELETE:
+			add_key(&result, model);
+			result.version = true;
+			break;
+		case STATEMENT_LINK:
+		case STATEMENT_UNLINK:
+			add_key(&result, model);
+			break;
+		case STATEMENT_UNLINK_ALL:
+			for (int i = 0; i < subject->relationship->nlocal; i++)
+				result.attnums[result.n++] =
+					subject->relationship->local_attnums[i];
+			break;
+		default:
+			add_columns(&result, model, columns);
+	}
+	return result;
+}
+
+/*
+ * What a statement is sent of a column: of the new row, or of the key by which
+ * the stored one is found.
+ */
+static char *
+sent_sql(const StatementSubject *subject, bool of_key, AttrNumber attnum)
+{
+	FlushColumns columns;
+	int			i;
+
+	if (!subject->one)
+		return psprintf("r.%c%d", of_key && subject->kind ==
+						STATEMENT_UPDATE_KEY ? 'o' : 'n', attnum);
+	columns = flush_columns(subject);
+	i = of_key ? columns.n - subject->model->nkeys : 0;
+	while (columns.attnums[i] != attnum)
+		i++;
+	return psprintf("$%d", i + 1);
+}
+
+static char *
+sent_version_sql(const StatementSubject *subject)
+{
+	return subject->one ? psprintf("$%d", flush_columns(subject).n + 1) : "r.v";
+}
+
+/* ------------------------------------------------------------------------
+ * rows of a model
+ * ------------------------------------------------------------------------
+ */
 static char *
 insert_sql(const StatementSubject *subject)
 {
 	Model	   *model = subject->model;
 	Bitmapset  *columns = subject->columns;
+	const char *returning = subject->kind == STATEMENT_INSERT ?
+	" RETURNING t.*" : "";
 	StringInfoData names,
 				values;
 	int			member = -1;
@@ -37,17 +131,23 @@ insert_sql(const StatementSubject *subject)
 	initStringInfo(&values);
 	while ((member = bms_next_member(columns, member)) >= 0)
 	{
+		AttrNumber	attnum = member_column(member);
 		const char *separator = names.len > 0 ? ", " : "";
-		const char *column = column_sql(model, member_column(member));
+		const char *column = column_sql(model, attnum);
 
 		appendStringInfo(&names, "%s%s", separator, column);
-		appendStringInfo(&values, "%sr.%s", separator, column);
+		if (subject->one)
+			appendStringInfo(&values, "%s%s", separator,
+							 sent_sql(subject, false, attnum));
+		else
+			appendStringInfo(&values, "%sr.%s", separator, column);
 	}
 	return psprintf("/* pg_orm flush %s */ INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE "
-					"SELECT %s FROM pg_catalog.unnest($1) AS r%s",
+					"%s%s%s%s",
 					class_comment(model), model->relation_name, names.data,
-					values.data, subject->kind == STATEMENT_INSERT ?
-					" RETURNING t.*" : "");
+					subject->one ? "VALUES (" : "SELECT ", values.data,
+					subject->one ? ")" : " FROM pg_catalog.unnest($1) AS r",
+					returning);
 }
 
 /*
@@ -84,29 +184,31 @@ sent_rows_sql(Model *model, bool with_old)
 
 /* "t.k = r.n1 AND ..." */
 static char *
-key_condition_sql(Model *model, char prefix)
+key_condition_sql(const StatementSubject *subject)
 {
+	Model	   *model = subject->model;
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	for (int i = 0; i < model->nkeys; i++)
-		appendStringInfo(&sql, "%st.%s %s r.%c%d", i > 0 ? " AND " : "",
+		appendStringInfo(&sql, "%st.%s %s %s", i > 0 ? " AND " : "",
 						 column_sql(model, model->keys[i].attnum),
 						 operator_sql(model->keys[i].eq_operator),
-						 prefix, model->keys[i].attnum);
+						 sent_sql(subject, true, model->keys[i].attnum));
 	return sql.data;
 }
 
 /* "r.n1, ...": the key by which a row was found */
 static char *
-key_list_sql(Model *model, char prefix)
+key_list_sql(const StatementSubject *subject)
 {
+	Model	   *model = subject->model;
 	StringInfoData sql;
 
 	initStringInfo(&sql);
 	for (int i = 0; i < model->nkeys; i++)
-		appendStringInfo(&sql, "%sr.%c%d", i > 0 ? ", " : "", prefix,
-						 model->keys[i].attnum);
+		appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "",
+						 sent_sql(subject, true, model->keys[i].attnum));
 	return sql.data;
 }
 
@@ -115,32 +217,37 @@ key_list_sql(Model *model, char prefix)
  * What this transaction wrote, by whatever statement, is no conflict.
  */
 static char *
-unchanged_sql(Model *model)
+unchanged_sql(const StatementSubject *subject)
 {
+	Model	   *model = subject->model;
+	const char *version = sent_version_sql(subject);
+
 	if (model->version_attnum == InvalidAttrNumber)
 		return model_has_xmin(model) ?
-			" AND orm.row_unchanged(t.xmin, r.v)" : "";
-	return psprintf(" AND (t.%s OPERATOR(pg_catalog.=) r.v OR r.v IS NULL%s)",
-					column_sql(model, model->version_attnum),
+			psprintf(" AND orm.row_unchanged(t.xmin, %s)", version) : "";
+	return psprintf(" AND (t.%s OPERATOR(pg_catalog.=) %s OR %s IS NULL%s)",
+					column_sql(model, model->version_attnum), version, version,
 					model_has_xmin(model) ?
 					" OR orm.row_unchanged(t.xmin, '0')" : "");
 }
 
 /* "c = r.n1, ...", and the version column counted on */
 static char *
-set_list_sql(Model *model, Bitmapset *columns)
+set_list_sql(const StatementSubject *subject)
 {
+	Model	   *model = subject->model;
 	StringInfoData sql;
 	int			member = -1;
 
 	initStringInfo(&sql);
-	while ((member = bms_next_member(columns, member)) >= 0)
+	while ((member = bms_next_member(subject->columns, member)) >= 0)
 	{
 		AttrNumber	attnum = member_column(member);
 
 		if (attnum != model->version_attnum)
-			appendStringInfo(&sql, "%s%s = r.n%d", sql.len > 0 ? ", " : "",
-							 column_sql(model, attnum), attnum);
+			appendStringInfo(&sql, "%s%s = %s", sql.len > 0 ? ", " : "",
+							 column_sql(model, attnum),
+							 sent_sql(subject, false, attnum));
 	}
 	if (model->version_attnum != InvalidAttrNumber)
 		appendStringInfo(&sql, "%s%s = t.%s OPERATOR(pg_catalog.+) 1",
@@ -151,39 +258,31 @@ set_list_sql(Model *model, Bitmapset *columns)
 }
 
 static char *
-update_statement_sql(Model *model, Bitmapset *columns, bool with_old)
-{
-	char		found_by = with_old ? 'o' : 'n';
-
-	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s FROM %s "
-					"WHERE %s%s RETURNING t.*, %s",
-					class_comment(model), model->relation_name,
-					set_list_sql(model, columns),
-					sent_rows_sql(model, with_old),
-					key_condition_sql(model, found_by), unchanged_sql(model),
-					key_list_sql(model, found_by));
-}
-
-static char *
 update_sql(const StatementSubject *subject)
 {
 	Model	   *model = subject->model;
 
-	return update_statement_sql(model, subject->columns, false);
-}
-
-static char *
-update_key_sql(const StatementSubject *subject)
-{
-	Model	   *model = subject->model;
-
-	return update_statement_sql(model, subject->columns, true);
+	if (subject->one)
+		return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s "
+						"WHERE %s%s RETURNING t.*",
+						class_comment(model), model->relation_name,
+						set_list_sql(subject), key_condition_sql(subject),
+						unchanged_sql(subject));
+	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s FROM %s "
+					"WHERE %s%s RETURNING t.*, %s",
+					class_comment(model), model->relation_name,
+					set_list_sql(subject),
+					sent_rows_sql(model,
+								  subject->kind == STATEMENT_UPDATE_KEY),
+					key_condition_sql(subject), unchanged_sql(subject),
+					key_list_sql(subject));
 }
 
 /* "t.c = r.c AND ..." over the columns of the key, or of a link */
 static char *
-key_columns_condition_sql(Model *model)
+key_columns_condition_sql(const StatementSubject *subject)
 {
+	Model	   *model = subject->model;
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -191,9 +290,10 @@ key_columns_condition_sql(Model *model)
 	{
 		const char *column = column_sql(model, model->keys[i].attnum);
 
-		appendStringInfo(&sql, "%st.%s %s r.%s", i > 0 ? " AND " : "",
+		appendStringInfo(&sql, "%st.%s %s %s", i > 0 ? " AND " : "",
 						 column, operator_sql(model->keys[i].eq_operator),
-						 column);
+						 subject->one ? psprintf("$%d", i + 1) :
+						 psprintf("r.%s", column));
 	}
 	return sql.data;
 }
@@ -212,7 +312,7 @@ lock_sql(const StatementSubject *subject)
 	return psprintf("/* pg_orm flush %s */ SELECT FROM %s AS t, pg_catalog.unnest($1) AS r "
 					"WHERE %s ORDER BY %s FOR NO KEY UPDATE OF t",
 					class_comment(model), model->relation_name,
-					key_columns_condition_sql(model), order.data);
+					key_columns_condition_sql(subject), order.data);
 }
 
 /* Lets go of what the rows reference, since that is deleted before them. */
@@ -231,7 +331,7 @@ release_sql(const StatementSubject *subject)
 					"WHERE %s%s",
 					class_comment(model), model->relation_name, set.data,
 					sent_rows_sql(model, false),
-					key_condition_sql(model, 'n'), unchanged_sql(model));
+					key_condition_sql(subject), unchanged_sql(subject));
 }
 
 static char *
@@ -239,12 +339,18 @@ delete_sql(const StatementSubject *subject)
 {
 	Model	   *model = subject->model;
 
+	if (subject->one)
+		return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t "
+						"WHERE %s%s RETURNING %s",
+						class_comment(model), model->relation_name,
+						key_condition_sql(subject), unchanged_sql(subject),
+						key_list_sql(subject));
 	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t USING %s "
 					"WHERE %s%s RETURNING %s",
 					class_comment(model), model->relation_name,
 					sent_rows_sql(model, false),
-					key_condition_sql(model, 'n'), unchanged_sql(model),
-					key_list_sql(model, 'n'));
+					key_condition_sql(subject), unchanged_sql(subject),
+					key_list_sql(subject));
 }
 
 /* ------------------------------------------------------------------------
@@ -301,14 +407,17 @@ link_sql(const StatementSubject *subject)
 		const char *column = column_sql(model, model->keys[i].attnum);
 
 		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", column);
-		appendStringInfo(&values, "%sr.%s", i > 0 ? ", " : "", column);
+		if (subject->one)
+			appendStringInfo(&values, "%s$%d", i > 0 ? ", " : "", i + 1);
+		else
+			appendStringInfo(&values, "%sr.%s", i > 0 ? ", " : "", column);
 	}
-	return psprintf("/* pg_orm flush %s */ INSERT INTO %s (%s) "
-					"SELECT %s FROM pg_catalog.unnest($1) AS r "
+	return psprintf("/* pg_orm flush %s */ INSERT INTO %s (%s) SELECT %s%s "
 					"WHERE NOT EXISTS (SELECT FROM %s AS t WHERE %s)%s",
 					class_comment(model), model->relation_name, names.data,
-					values.data, model->relation_name,
-					key_columns_condition_sql(model),
+					values.data,
+					subject->one ? "" : " FROM pg_catalog.unnest($1) AS r",
+					model->relation_name, key_columns_condition_sql(subject),
 					link_conflict_sql(model, names.data));
 }
 
@@ -317,10 +426,10 @@ unlink_sql(const StatementSubject *subject)
 {
 	Model	   *model = subject->model;
 
-	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t "
-					"USING pg_catalog.unnest($1) AS r WHERE %s",
+	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t %sWHERE %s",
 					class_comment(model), model->relation_name,
-					key_columns_condition_sql(model));
+					subject->one ? "" : "USING pg_catalog.unnest($1) AS r ",
+					key_columns_condition_sql(subject));
 }
 
 /* The links of objects that are about to be deleted. */
@@ -334,14 +443,23 @@ unlink_all_sql(const StatementSubject *subject)
 
 	initStringInfo(&condition);
 	for (int i = 0; i < relationship->nlocal; i++)
-		appendStringInfo(&condition, "%s%s", i > 0 ? " AND " : "",
-						 column_equality_sql(links, "t",
-											 relationship->secondary_local[i],
-											 model, "r",
-											 relationship->local_attnums[i]));
-	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t "
-					"USING pg_catalog.unnest($1) AS r WHERE %s",
+	{
+		AttrNumber	link = relationship->secondary_local[i];
+		AttrNumber	local = relationship->local_attnums[i];
+		Oid			operator =
+		types_equality_required(TupleDescAttr(links->tupdesc,
+											  link - 1)->atttypid,
+								TupleDescAttr(model->tupdesc,
+											  local - 1)->atttypid);
+
+		appendStringInfo(&condition, "%st.%s %s %s", i > 0 ? " AND " : "",
+						 column_sql(links, link), operator_sql(operator),
+						 subject->one ? psprintf("$%d", i + 1) :
+						 psprintf("r.%s", column_sql(model, local)));
+	}
+	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t %sWHERE %s",
 					class_comment(model), links->relation_name,
+					subject->one ? "" : "USING pg_catalog.unnest($1) AS r ",
 					condition.data);
 }
 
@@ -361,14 +479,15 @@ flush_version_type(Model *model)
 typedef struct FlushStatement
 {
 	StatementText make_text;
-	int			nargs;			/* rows, versions, old rows: the first n */
+	int			nargs;			/* rows, versions, old rows: the first n, if it
+								 * is for any number of rows */
 } FlushStatement;
 
 static const FlushStatement flush_statements[] = {
 	[STATEMENT_INSERT] = {insert_sql, 1},
 	[STATEMENT_INSERT_AS_SENT] = {insert_sql, 1},
 	[STATEMENT_UPDATE] = {update_sql, 2},
-	[STATEMENT_UPDATE_KEY] = {update_key_sql, 3},
+	[STATEMENT_UPDATE_KEY] = {update_sql, 3},
 	[STATEMENT_LOCK] = {lock_sql, 1},
 	[STATEMENT_RELEASE] = {release_sql, 2},
 	[STATEMENT_LINK] = {link_sql, 1},
@@ -377,8 +496,22 @@ static const FlushStatement flush_statements[] = {
 	[STATEMENT_DELETE] = {delete_sql, 2}
 };
 
-SPIPlanPtr
-flush_plan(const StatementSubject *subject)
+static SPIPlanPtr
+one_row_plan(const StatementSubject *subject)
+{
+	TupleDesc	tupdesc = subject->model->tupdesc;
+	FlushColumns columns = flush_columns(subject);
+	Oid		   *argtypes = palloc((columns.n + 1) * sizeof(Oid));
+
+	for (int i = 0; i < columns.n; i++)
+		argtypes[i] = TupleDescAttr(tupdesc, columns.attnums[i] - 1)->atttypid;
+	argtypes[columns.n] = flush_version_type(subject->model);
+	return statement_plan(subject, columns.n + (columns.version ? 1 : 0),
+						  argtypes, flush_statements[subject->kind].make_text);
+}
+
+static SPIPlanPtr
+rows_plan(const StatementSubject *subject)
 {
 	Oid			rows = subject->model->array_type;
 	Oid			versions = get_array_type(flush_version_type(subject->model));
@@ -387,6 +520,12 @@ flush_plan(const StatementSubject *subject)
 
 	return statement_plan(subject, statement->nargs, argtypes,
 						  statement->make_text);
+}
+
+SPIPlanPtr
+flush_plan(const StatementSubject *subject)
+{
+	return subject->one ? one_row_plan(subject) : rows_plan(subject);
 }
 
 char *

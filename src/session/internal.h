@@ -473,6 +473,8 @@ typedef struct StatementSubject
 	Model	   *model;
 	Bitmapset  *columns;		/* that it names, where that varies */
 	Relationship *relationship; /* of model, or NULL */
+	bool		one;			/* it writes one row, and its parameters are
+								 * not arrays */
 } StatementSubject;
 
 typedef char *(*StatementText) (const StatementSubject *subject);

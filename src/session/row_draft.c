@@ -26,7 +26,7 @@
 #include "session/row_maker.h"
 
 /* Shapes that a RowMaker remembers at most. */
-#define SHAPES_MAX 8
+#define SHAPES_MAX 32
 
 /* How a column's values are made from JSON. */
 typedef enum InputKind
@@ -129,30 +129,24 @@ column_input_prepare(ColumnInput *input, Form_pg_attribute attribute,
 	fmgr_info_cxt(function, &input->function, context);
 }
 
-/* Returns false if rows of the model are not made here. */
-static bool
+static void
 maker_need_inputs(RowMaker *maker, Model *model)
 {
 	int			natts = model->tupdesc->natts;
 	ColumnInput *inputs;
 
 	if (maker->inputs != NULL)
-		return !maker->has_domains;
+		return;
 	inputs = MemoryContextAllocZero(maker->context,
 									natts * sizeof(ColumnInput));
 	for (int i = 0; i < natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
 
-		if (attribute->attisdropped)
-			continue;
-		if (get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN)
-			maker->has_domains = true;
-		else
+		if (!attribute->attisdropped)
 			column_input_prepare(&inputs[i], attribute, maker->context);
 	}
 	maker->inputs = inputs;
-	return !maker->has_domains;
 }
 
 /* ------------------------------------------------------------------------
@@ -416,14 +410,14 @@ shape_of(RowMaker *maker, Model *model, const DocumentEntry *entries,
  */
 static void
 draft_take_defaults(RowDraft *draft, const DocumentShape *shape,
-					ExprState **defaults, ExprContext *econtext, Model *model)
+					ExprState **states, ExprContext *econtext, Model *model)
 {
 	for (int i = 0; i < shape->ndefaults; i++)
 	{
 		int			attribute = shape->defaults[i] - 1;
 
-		if (defaults[attribute] != NULL)
-			draft->values[attribute] = ExecEvalExpr(defaults[attribute],
+		if (states[attribute] != NULL)
+			draft->values[attribute] = ExecEvalExpr(states[attribute],
 													econtext,
 													&draft->nulls[attribute]);
 		else
@@ -441,20 +435,24 @@ row_draft(Model *model, const JsonbContainer *doc, RowDraft *draft)
 	DocumentEntry *entries;
 	DocumentShape *shape;
 	ColumnInput *inputs;
-	ExprState **defaults;
-	ExprContext *econtext;
+	ExprState **states;
+	ExprContext *econtext = NULL;
 
-	if (!maker_need_inputs(maker, model))
+	if (maker->has_domains)
 		return false;
+	maker_need_inputs(maker, model);
 	entries = document_entries(doc);
 	shape = shape_of(maker, model, entries, nkeys);
 	if (!shape->plain)
 		return false;
 
+	for (int i = 0; i < shape->ndefaults; i++)
+		row_maker_need_state(maker, model, shape->defaults[i] - 1);
+	if (shape->ndefaults > 0)
+		econtext = GetPerTupleExprContext(maker->estate);
 	/* the maker may be made anew in what follows; what it had stays */
 	inputs = maker->inputs;
-	defaults = maker->defaults;
-	econtext = GetPerTupleExprContext(maker->estate);
+	states = maker->states;
 	draft->given = shape->given;
 	draft->values = palloc0(natts * sizeof(Datum));
 	draft->nulls = palloc(natts * sizeof(bool));
@@ -469,7 +467,7 @@ row_draft(Model *model, const JsonbContainer *doc, RowDraft *draft)
 		draft->values[attribute] = input_value(&inputs[attribute], value);
 		draft->nulls[attribute] = false;
 	}
-	draft_take_defaults(draft, shape, defaults, econtext, model);
+	draft_take_defaults(draft, shape, states, econtext, model);
 	return true;
 }
 

@@ -4,10 +4,10 @@
  *	  New rows of a model, from JSON documents and column defaults.
  *
  * The conversion of JSON values is jsonb_populate_record's, called through a
- * FmgrInfo kept per model; the defaults are the table's own expressions,
- * prepared once per model and transaction.  Both are kept in a child of
- * TopTransactionContext and made anew when metadata changes.  Plain documents
- * take a shorter way: see row_draft.c.
+ * FmgrInfo; the defaults are the table's own expressions.  These are kept per
+ * model and user until metadata changes; what is made to call functions lasts
+ * for a transaction, since that is what such functions may rely on.  Plain
+ * documents take a shorter way: see row_draft.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,41 +24,78 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
 #include "compat.h"
 #include "session/row_maker.h"
 
+/* Of so many users and models; beyond it all are dropped between two
+ * transactions. */
+#define ROW_MAKERS_MAX 500
+
 static HTAB *row_makers = NULL;
+static MemoryContext row_makers_context = NULL;
 static RowMaker *last_maker = NULL; /* of them, or NULL */
 
 /* ------------------------------------------------------------------------
  * preparation
  * ------------------------------------------------------------------------
  */
+static void
+row_makers_create(void)
+{
+	HASHCTL		control = {0};
 
-/* Everything was in TopTransactionContext, which is about to be emptied. */
+	row_makers_context = AllocSetContextCreate(CacheMemoryContext,
+											   "pg_orm row makers",
+											   ALLOCSET_SMALL_SIZES);
+	control.keysize = sizeof(RowMakerKey);
+	control.entrysize = sizeof(RowMaker);
+	control.hcxt = row_makers_context;
+	row_makers = hash_create("pg_orm row makers", 16, &control,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
 void
 row_xact_end(void)
 {
+	if (row_makers == NULL || hash_get_num_entries(row_makers) <= ROW_MAKERS_MAX)
+		return;
+	MemoryContextDelete(row_makers_context);
 	row_makers = NULL;
 	last_maker = NULL;
 }
 
-static void
-row_maker_prepare_populate(RowMaker *maker, Model *model)
+static bool
+has_domains(Model *model)
 {
-	MemoryContext old = MemoryContextSwitchTo(maker->context);
-	Const	   *base = makeNullConst(model->rowtype, -1, InvalidOid);
-	Const	   *doc = makeNullConst(JSONBOID, -1, InvalidOid);
-	FuncExpr   *call = makeFuncExpr(F_JSONB_POPULATE_RECORD, model->rowtype,
-									list_make2(base, doc), InvalidOid,
-									InvalidOid, COERCE_EXPLICIT_CALL);
+	for (int i = 0; i < model->tupdesc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
 
-	fmgr_info_cxt(F_JSONB_POPULATE_RECORD, &maker->populate, maker->context);
-	fmgr_info_set_expr((Node *) call, &maker->populate);
-	MemoryContextSwitchTo(old);
+		if (!attribute->attisdropped &&
+			get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN)
+			return true;
+	}
+	return false;
+}
+
+/* What is there already may be in use by a default that led here: it stays. */
+static void
+row_maker_prepare(RowMaker *maker, Model *model)
+{
+	if (maker->context != NULL)
+		MemoryContextSetParent(maker->context, TopTransactionContext);
+	memset((char *) maker + sizeof(RowMakerKey), 0,
+		   sizeof(RowMaker) - sizeof(RowMakerKey));
+	maker->has_domains = has_domains(model);
+	maker->generation = model_generation();
+	maker->lxid = compat_my_lxid();
+	maker->context = AllocSetContextCreate(row_makers_context,
+										   "pg_orm row maker",
+										   ALLOCSET_SMALL_SIZES);
 }
 
 /* Is it the one of the model, and not from before a change? */
@@ -66,8 +103,23 @@ static bool
 is_maker_of(RowMaker *maker, Model *model)
 {
 	return maker != NULL && maker->key.relid == model->relid &&
-		maker->key.userid == GetUserId() &&
-		maker->generation == model_generation() && maker->context != NULL;
+		maker->key.userid == GetUserId() && maker->context != NULL &&
+		maker->generation == model_generation() &&
+		(!maker->has_domains || maker->lxid == compat_my_lxid());
+}
+
+/* The first use in a transaction: the last one's memory is gone. */
+static RowMaker *
+row_maker_use(RowMaker *maker)
+{
+	if (maker->lxid != compat_my_lxid())
+	{
+		maker->lxid = compat_my_lxid();
+		maker->populate = NULL;
+		maker->estate = NULL;
+		maker->states = NULL;
+	}
+	return last_maker = maker;
 }
 
 RowMaker *
@@ -78,30 +130,39 @@ row_maker(Model *model)
 	bool		found;
 
 	if (is_maker_of(last_maker, model))
-		return last_maker;
-
+		return row_maker_use(last_maker);
 	if (row_makers == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = sizeof(RowMakerKey);
-		control.entrysize = sizeof(RowMaker);
-		control.hcxt = TopTransactionContext;
-		row_makers = hash_create("pg_orm row makers", 16, &control,
-								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
+		row_makers_create();
 	maker = hash_search(row_makers, &key, HASH_ENTER, &found);
-	if (found && is_maker_of(maker, model))
-		return last_maker = maker;
-	/* what was there may be in use by a default that led here: it stays */
-	memset((char *) maker + sizeof(RowMakerKey), 0,
-		   sizeof(RowMaker) - sizeof(RowMakerKey));
-	maker->context = AllocSetContextCreate(TopTransactionContext,
-										   "pg_orm row maker",
-										   ALLOCSET_SMALL_SIZES);
-	row_maker_prepare_populate(maker, model);
-	maker->generation = model_generation();
-	return maker;
+	if (!found)
+		maker->context = NULL;
+	if (!is_maker_of(maker, model))
+		row_maker_prepare(maker, model);
+	return row_maker_use(maker);
+}
+
+static FmgrInfo *
+row_maker_populate(RowMaker *maker, Model *model)
+{
+	MemoryContext old;
+	Const	   *base,
+			   *doc;
+	FuncExpr   *call;
+	FmgrInfo   *populate;
+
+	if (maker->populate != NULL)
+		return maker->populate;
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	base = makeNullConst(model->rowtype, -1, InvalidOid);
+	doc = makeNullConst(JSONBOID, -1, InvalidOid);
+	call = makeFuncExpr(F_JSONB_POPULATE_RECORD, model->rowtype,
+						list_make2(base, doc), InvalidOid,
+						InvalidOid, COERCE_EXPLICIT_CALL);
+	populate = palloc(sizeof(FmgrInfo));
+	fmgr_info_cxt(F_JSONB_POPULATE_RECORD, populate, TopTransactionContext);
+	fmgr_info_set_expr((Node *) call, populate);
+	MemoryContextSwitchTo(old);
+	return maker->populate = populate;
 }
 
 void
@@ -110,31 +171,39 @@ row_maker_need_defaults(RowMaker *maker, Model *model)
 	Relation	relation;
 	TupleDesc	tupdesc;
 	MemoryContext old;
-	EState	   *estate;
-	ExprState **defaults;
+	Expr	  **defaults;
 
-	if (maker->estate != NULL)
+	if (maker->defaults != NULL)
 		return;
 	relation = table_open(model->relid, AccessShareLock);
 	tupdesc = RelationGetDescr(relation);
 	old = MemoryContextSwitchTo(maker->context);
-	estate = CreateExecutorState();
-	defaults = palloc0(tupdesc->natts * sizeof(ExprState *));
+	defaults = palloc0(tupdesc->natts * sizeof(Expr *));
 	for (int i = 0; i < tupdesc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
-		Expr	   *expression;
 
-		if (attribute->attisdropped || attribute->attgenerated != '\0')
-			continue;
-		expression = (Expr *) build_column_default(relation, i + 1);
-		if (expression != NULL)
-			defaults[i] = ExecPrepareExpr(expression, estate);
+		if (!attribute->attisdropped && attribute->attgenerated == '\0')
+			defaults[i] = (Expr *) build_column_default(relation, i + 1);
 	}
 	MemoryContextSwitchTo(old);
 	table_close(relation, NoLock);
 	maker->defaults = defaults;
-	maker->estate = estate;
+}
+
+void
+row_maker_need_state(RowMaker *maker, Model *model, int attribute)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+	if (maker->estate == NULL)
+		maker->estate = CreateExecutorState();
+	if (maker->states == NULL)
+		maker->states = palloc0(model->tupdesc->natts * sizeof(ExprState *));
+	if (maker->defaults[attribute] != NULL && maker->states[attribute] == NULL)
+		maker->states[attribute] =
+			ExecPrepareExpr(maker->defaults[attribute], maker->estate);
+	MemoryContextSwitchTo(old);
 }
 
 /* ------------------------------------------------------------------------
@@ -225,7 +294,7 @@ require_object_document(Model *model, Jsonb *doc)
 Datum
 row_from_document(Model *model, Datum base, Datum doc, Bitmapset **given)
 {
-	RowMaker   *maker = row_maker(model);
+	FmgrInfo   *populate = row_maker_populate(row_maker(model), model);
 	Jsonb	   *jsonb = DatumGetJsonbP(doc);
 	LOCAL_FCINFO(fcinfo, 2);
 	Datum		result;
@@ -233,8 +302,7 @@ row_from_document(Model *model, Datum base, Datum doc, Bitmapset **given)
 	require_object_document(model, jsonb);
 	document_columns(model, jsonb, given);
 
-	InitFunctionCallInfoData(*fcinfo, &maker->populate, 2, InvalidOid, NULL,
-							 NULL);
+	InitFunctionCallInfoData(*fcinfo, populate, 2, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = base;
 	fcinfo->args[0].isnull = base == (Datum) 0;
 	fcinfo->args[1].value = JsonbPGetDatum(jsonb);
@@ -281,11 +349,14 @@ row_with_defaults(Model *model, Datum row, Bitmapset **given)
 	int			natts = model->tupdesc->natts;
 	Datum	   *values = palloc(natts * sizeof(Datum));
 	bool	   *nulls = palloc(natts * sizeof(bool));
-	ExprState **defaults;
+	ExprState **states;
 	ExprContext *econtext;
 
 	row_maker_need_defaults(maker, model);
-	defaults = maker->defaults;
+	for (int i = 0; i < natts; i++)
+		row_maker_need_state(maker, model, i);
+	/* the maker may be made anew in what follows; what it had stays */
+	states = maker->states;
 	econtext = GetPerTupleExprContext(maker->estate);
 	if (row == (Datum) 0)
 		memset(nulls, true, natts * sizeof(bool));
@@ -293,11 +364,11 @@ row_with_defaults(Model *model, Datum row, Bitmapset **given)
 		row_deform(model, row, values, nulls);
 	for (int i = 0; i < natts; i++)
 	{
-		if (defaults[i] == NULL ||
+		if (states[i] == NULL ||
 			bms_is_member(column_member(i + 1), *given))
 			continue;
 		/* in our memory: a default may add another object of the model */
-		values[i] = ExecEvalExpr(defaults[i], econtext, &nulls[i]);
+		values[i] = ExecEvalExpr(states[i], econtext, &nulls[i]);
 		*given = bms_add_member(*given, column_member(i + 1));
 	}
 	fill_version(model, values, nulls, given);

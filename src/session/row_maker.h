@@ -2,7 +2,7 @@
  *
  * row_maker.h
  *	  What row_maker.c and row_draft.c share: what is prepared to make rows of
- *	  a model in this transaction.
+ *	  a model.
  *
  *-------------------------------------------------------------------------
  */
@@ -22,21 +22,35 @@ typedef struct RowMakerKey
 typedef struct RowMaker
 {
 	RowMakerKey key;
+
+	/* for as long as metadata stands */
 	uint64		generation;		/* of the metadata it was made from */
 	MemoryContext context;
-	FmgrInfo	populate;		/* jsonb_populate_record of the row type */
-	EState	   *estate;			/* of the defaults; NULL until wanted */
-	ExprState **defaults;		/* by attribute, NULL where there is none */
-	struct ColumnInput *inputs; /* by attribute; NULL until wanted */
-	bool		has_domains;	/* whose NULLs have to be checked, too */
+	bool		has_domains;	/* whose NULLs have to be checked, too, and
+								 * whose defaults come and go unnoticed */
+	Expr	  **defaults;		/* by attribute, NULL where there is none; the
+								 * array is NULL until wanted */
+	struct ColumnInput *inputs; /* the same */
 	List	   *shapes;			/* DocumentShape *, in row_draft.c */
+
+	/* in the present transaction */
+	LocalTransactionId lxid;
+	FmgrInfo   *populate;		/* jsonb_populate_record of the row type */
+	EState	   *estate;			/* of the defaults */
+	ExprState **states;			/* by attribute, of those wanted so far */
 } RowMaker;
 
 /* That of the model, the present user and metadata. */
 extern RowMaker *row_maker(Model *model);
 
-/* Sees to it that maker->defaults and maker->estate are there. */
+/* Sees to it that maker->defaults is there. */
 extern void row_maker_need_defaults(RowMaker *maker, Model *model);
+
+/*
+ * Sees to it that the default of an attribute can be evaluated, by
+ * maker->states and maker->estate, if there is one.
+ */
+extern void row_maker_need_state(RowMaker *maker, Model *model, int attribute);
 
 /* The version of a row that is new; false if the model counts none. */
 extern bool row_first_version(Model *model, Datum *version);

@@ -338,16 +338,15 @@ sessions_expire_children(Oid relid)
 	}
 }
 
-/* What the relation is a partition or a child of. */
-static void
-sessions_expire_ancestors(Oid relid)
+/* What the relation is a partition or a child of: Oids. */
+static List *
+relation_parents(Oid relid)
 {
 	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 	List	   *parents = NIL;
-	ListCell   *cell;
 
 	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
 				F_OIDEQ, ObjectIdGetDatum(relid));
@@ -358,10 +357,34 @@ sessions_expire_ancestors(Oid relid)
 							  ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
 	systable_endscan(scan);
 	table_close(inherits, AccessShareLock);
+	return parents;
+}
+
+/*
+ * That a model's table has no parents is remembered for as long as metadata
+ * stands, since each flush asks.  (A relation that is no model's is not
+ * watched, and tells nothing of its changes.)
+ */
+static void
+sessions_expire_ancestors(Oid relid)
+{
+	static Oid	orphan = InvalidOid;
+	static uint64 generation;
+	List	   *parents;
+	ListCell   *cell;
+
+	if (relid == orphan && generation == model_generation())
+		return;
+	parents = relation_parents(relid);
 	foreach(cell, parents)
 	{
 		sessions_expire_model(lfirst_oid(cell), NULL);
 		sessions_expire_ancestors(lfirst_oid(cell));
+	}
+	if (parents == NIL && model_by_relid(relid, true) != NULL)
+	{
+		orphan = relid;
+		generation = model_generation();
 	}
 }
 

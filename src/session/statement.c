@@ -3,10 +3,11 @@
  * statement.c
  *	  Kept plans of the statements that a session generates.
  *
- * A plan is kept per model, kind of statement and set of columns, for the
- * life of the backend; its text is made anew when metadata has changed.  The
- * number of plans is bounded: beyond it all of them are dropped at the next
- * moment when none can be in use.
+ * A plan is kept per model, kind of statement and set of columns, and whether
+ * it is for one row or for any number, for the life of the backend; its text
+ * is made anew when metadata has changed.  The number of plans is bounded:
+ * beyond it all of them are dropped at the next moment when none can be in
+ * use.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +25,7 @@ typedef struct StatementKey
 {
 	Oid			relid;
 	StatementKind kind;
+	bool		one;
 	Bitmapset  *columns;
 	const char *relationship;	/* its name, or "" */
 } StatementKey;
@@ -39,7 +41,8 @@ typedef struct Statement
 static uint32
 statement_key_hash(StatementKey key)
 {
-	uint32		hash = hash_combine(murmurhash32(key.relid), key.kind);
+	uint32		hash = hash_combine(murmurhash32(key.relid),
+									key.kind * 2 + key.one);
 
 	hash = hash_combine(hash, bms_hash_value(key.columns));
 	return hash_combine(hash, string_hash(key.relationship, NAMEDATALEN));
@@ -52,6 +55,7 @@ statement_key_hash(StatementKey key)
 #define SH_HASH_KEY(table, k) statement_key_hash(k)
 #define SH_EQUAL(table, a, b) ((a).relid == (b).relid && \
 							   (a).kind == (b).kind && \
+							   (a).one == (b).one && \
 							   bms_equal((a).columns, (b).columns) && \
 							   strcmp((a).relationship, (b).relationship) == 0)
 #define SH_SCOPE static inline
@@ -132,6 +136,7 @@ statement_plan(const StatementSubject *subject, int nargs, Oid *argtypes,
 	StatementKey key = {
 		.relid = subject->model->relid,
 		.kind = subject->kind,
+		.one = subject->one,
 		.columns = subject->columns,
 		.relationship = subject->relationship ?
 		subject->relationship->name : ""
