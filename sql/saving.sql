@@ -167,6 +167,29 @@ SELECT place('Person', '[{"name": "x"}, {"nid": 1, "room": "one"}]');
 SELECT place('Person', '[{"nid": "one", "room": "one"}]');
 SELECT place('Person', '[{"nid": 1, "stay": "[3,1]"}, {"nid": 2, "stay": "[3,1)"}]');
 SELECT place('Person', '{"nid": 1, "my room": 99999999999}', '{ nid "my room": room }');
+-- keys of several columns, indexes of expressions, domains, lengths
+CREATE DOMAIN grade AS int CHECK (VALUE < 10);
+CREATE TABLE award (id int PRIMARY KEY, "Year, of" int, title varchar(5), short char(2),
+	grade grade, grades grade[], hobby_code text REFERENCES hobby CHECK (hobby_code <> 'h2'),
+	note text, CHECK (note <> title), UNIQUE ("Year, of", title));
+CREATE UNIQUE INDEX award_note ON award (lower(note));
+SELECT orm.map('award', 'Award');
+SELECT orm.relate('Award', 'hobby', 'Hobby', backref => 'awards');
+INSERT INTO award VALUES (1, 2020, 'a', NULL, 1, NULL, NULL, 'Note');
+SELECT place('Award', '[{"id": 2, "Year, of": 2020, "title": "b"}, {"id": 3, "Year, of": 2020, "title": "a"}]');
+SELECT place('Award', '[{"id": 2, "Year, of": 2021, "title": "b"}, {"id": 3, "Year, of": 2021, "title": "b"}, {"id": 4}]');
+SELECT place('Award', '[{"id": 2, "note": "other"}, {"id": 3, "note": "NOTE"}]');
+SELECT place('Award', '[{"id": 2, "note": "x", "title": "y"}, {"id": 3, "note": "x", "title": "x"}]');
+SELECT place('Award', '[{"id": 2}, {"id": 3, "grade": 10}]');
+SELECT place('Award', '[{"id": 2}, {"id": 3, "grades": [1, 10]}]');
+SELECT place('Award', '[{"id": 2}, {"id": 3, "title": "a  bcdef"}]');
+SELECT place('Award', '[{"id": 2}, {"id": 3, "short": "ab"}, {"id": 4, "short": "abc", "title": "abc"}]');
+SELECT place('Award', '[{"id": 2, "hobby": {"code": "h1"}}, {"id": 3, "hobby": {"code": "h2"}}]');
+SELECT place('Award', '[{"id": 2, "hobby": {"code": "h1"}}, {"id": 3, "hobby": {"code": "h2"}}]', '{ id hobby { code } }');
+SELECT place('Award', '[{"id": 2, "code": "h1"}, {"id": 3, "code": "h2"}]', '{ id hobby @unnest { code } }');
+SELECT place('Hobby', '{"code": "h2", "awards": [{"id": 2, "title": "a"}, {"id": 3, "title": "b"}]}', '{ code awards { id title } }');
+SELECT id FROM award;
+DROP TABLE award;
 (TABLE before EXCEPT ALL SELECT state()) UNION ALL (SELECT state() EXCEPT ALL TABLE before);
 
 --

@@ -445,6 +445,19 @@ DROP TABLE part;
 ROLLBACK;
 SELECT orm.drop_all();
 
+-- more sets of changed columns than statements are kept for
+CREATE TABLE wide (id int PRIMARY KEY, a int, b int, c int, d int, e int, f int, g int, h int, i int, j int);
+SELECT orm.map('wide');
+INSERT INTO wide SELECT n FROM generate_series(1, 1023) n;
+BEGIN;
+SELECT count(orm.set(w, (SELECT jsonb_object_agg(chr(97 + bit), id) FROM generate_series(0, 9) bit
+	WHERE id & (1 << bit) <> 0))) FROM wide w;
+SELECT orm.flush();
+SELECT count(orm.set(w, '{"a": 0, "j": 0}')) FROM wide w;
+COMMIT;
+SELECT count(*) FILTER (WHERE a = 0 AND j = 0) AS set, count(*) FILTER (WHERE b = id) AS b, count(*) FILTER (WHERE i = id) AS i,
+	count(*) FILTER (WHERE num_nonnulls(b, c, d, e, f, g, h, i) = bit_count(((id >> 1) & 255)::bit(8))) AS as_they_were FROM wide;
+
 RESET ROLE;
 \c postgres
 SET client_min_messages = warning;

@@ -81,7 +81,9 @@ build_server() {
 		say "building PostgreSQL with $cflags $cppflags $*"
 		rm -rf "$prefix" "$cache/build-$name"
 		mkdir "$cache/build-$name"
-		(cd "$cache/build-$name" &&
+		# a make of its own: PostgreSQL's makes its headers at the top level only
+		(unset MAKELEVEL MAKEFLAGS MFLAGS
+			cd "$cache/build-$name" &&
 			nice "$source_tree/configure" --prefix="$prefix" --enable-debug \
 				--enable-tap-tests --without-readline \
 				CFLAGS="$cflags" CPPFLAGS="$cppflags" "$@" &&
