@@ -352,6 +352,7 @@ BEGIN
 END $$;
 SELECT age FROM orm.query(NULL::b, '100 / (3 - id) > 0');
 \echo :SQLSTATE
+SELECT age FROM orm.query(NULL::b, '100 / (3 - id) > 0', order_by => 'name');
 -- rows that the statement itself makes are not seen
 BEGIN;
 INSERT INTO b (id) SELECT id + 10 FROM orm.query(NULL::b);

@@ -242,16 +242,15 @@ own_scan_begin(SPIPlanPtr plan, Datum *values, const char *nulls,
 	if (!plan_is_suitable(scan->plan, stored_tuples))
 	{
 		ReleaseCachedPlan(scan->plan, scan->owner);
+		PopActiveSnapshot();
+		own_scan_leave(scan);	/* before it is gone */
 		pfree(scan);
-		scan = NULL;
+		return NULL;
 	}
-	else
-	{
-		own_statement_show(plan);
-		own_scan_start(scan, source->query_string, params, is_mutable);
-	}
+	own_statement_show(plan);
+	own_scan_start(scan, source->query_string, params, is_mutable);
 	PopActiveSnapshot();
-	error_context_stack = error_context_stack->previous;
+	own_scan_leave(scan);
 	return scan;
 }
 
