@@ -14,7 +14,7 @@
  * same, and is given one of its own.
  *
  * Memory: each reader in a child of CacheMemoryContext; what a call has read
- * goes at its end, or at the next call if that one failed.  No locks.
+ * goes at its end.  No locks.
  *
  *-------------------------------------------------------------------------
  */
@@ -100,6 +100,8 @@ kept_reader_release(void *arg)
 	kept->in_use = false;
 	if (kept->dropped)
 		MemoryContextDelete(kept->context);
+	else
+		reader_forget(kept->reader);
 }
 
 static Reader *

@@ -165,6 +165,7 @@ struct Reader
 	StringInfoData buffer;		/* for rendering */
 	DocumentSink sink;			/* that takes rows at once, or NULL */
 	void	   *sink_arg;
+	bool		running;		/* or stopped by an error */
 	uint64		generation;		/* of the metadata it was made with */
 };
 

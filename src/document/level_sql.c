@@ -697,7 +697,10 @@ level_call(Level *level)
 Composition *
 level_composition(Level *level, LevelSource source)
 {
-	MemoryContext old = MemoryContextSwitchTo(level->reader->context);
+	/* criteria may be of one run only */
+	MemoryContext old = MemoryContextSwitchTo(source == SOURCE_CRITERIA ?
+											  CurrentMemoryContext :
+											  level->reader->context);
 	Composition *composition = composition_create(level_call(level),
 												  level->model, "find",
 												  level->reader->request.params);

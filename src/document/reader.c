@@ -106,8 +106,9 @@ level_reset(Level *level)
 }
 
 static void
-reader_reset(Reader *reader)
+reader_begin(Reader *reader)
 {
+	reader->running = true;
 	level_reset(reader->root);
 	MemoryContextReset(reader->data);
 	MemoryContextReset(reader->scratch);
@@ -115,12 +116,20 @@ reader_reset(Reader *reader)
 	rows_begin(reader);
 }
 
+void
+reader_forget(Reader *reader)
+{
+	if (reader->running)
+		reader_begin(reader);
+	reader->running = false;
+}
+
 /* The end of a run without an error. */
 static void
 reader_end(Reader *reader)
 {
 	rows_end(reader);
-	reader_reset(reader);
+	reader_forget(reader);
 }
 
 /* ------------------------------------------------------------------------
@@ -351,7 +360,10 @@ level_get_composition(Level *level, LevelSource source)
 	return level->compositions[source];
 }
 
-/* It is pinned for as long as the reader lives. */
+/*
+ * It is pinned for as long as the reader lives.  That of criteria may be of
+ * one run only, for which whoever gets it has it.
+ */
 static KeptStatement *
 level_get_statement(Level *level, LevelSource source)
 {
@@ -360,7 +372,8 @@ level_get_statement(Level *level, LevelSource source)
 	if (kept == NULL)
 	{
 		kept = kept_statement_get(level_get_composition(level, source));
-		kept_statement_pin(kept, level->reader->context);
+		if (source != SOURCE_CRITERIA)
+			kept_statement_pin(kept, level->reader->context);
 		level->statements[source] = kept;
 	}
 	return kept;
@@ -490,6 +503,22 @@ reader_create(const ReaderRequest *request)
 	return reader;
 }
 
+void
+reader_set_criteria(Reader *reader, const ReaderRequest *criteria)
+{
+	ReaderRequest *request = &reader->request;
+
+	request->filter = criteria->filter;
+	request->filter_by = criteria->filter_by;
+	request->order_by = criteria->order_by;
+	request->has_limit = criteria->has_limit;
+	request->limit = criteria->limit;
+	request->has_offset = criteria->has_offset;
+	request->offset = criteria->offset;
+	reader->root->compositions[SOURCE_CRITERIA] = NULL;
+	reader->root->statements[SOURCE_CRITERIA] = NULL;
+}
+
 bool
 reader_is_valid(Reader *reader)
 {
@@ -533,7 +562,7 @@ reader_hand_over_to(Reader *reader, DocumentSink sink, void *arg)
 void
 reader_run(Reader *reader, DocumentSink sink, void *arg)
 {
-	reader_reset(reader);
+	reader_begin(reader);
 	reader_hand_over_to(reader, sink, arg);
 	level_read(reader->root, SOURCE_CRITERIA);
 	level_read_children(reader->root);
@@ -549,7 +578,7 @@ reader_run_key(Reader *reader, const Datum *key, DocumentSink sink, void *arg)
 	bool		found;
 	ListCell   *cell;
 
-	reader_reset(reader);
+	reader_begin(reader);
 	reader_hand_over_to(reader, sink, arg);
 	(void) level_get_composition(root, SOURCE_KEY);
 	foreach(cell, root->key_values[SOURCE_KEY])
@@ -632,7 +661,7 @@ reader_run_keys(Reader *reader, int n, Datum **keys, HeapTuple *rows,
 	StringInfoData json;
 
 	Assert(reader->request.by_keys);
-	reader_reset(reader);
+	reader_begin(reader);
 	for (int i = 0; i < n; i++)
 		numbers[i] = key_table_add(root->keys, keys[i]);
 	if (rows != NULL && all_columns_are_plain(root))
@@ -703,7 +732,7 @@ reader_run_row(Reader *reader, HeapTupleHeader row, DocumentSink sink,
 
 	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
 	tuple.t_data = row;
-	reader_reset(reader);
+	reader_begin(reader);
 	receiver.values = palloc(root->ncolumns * sizeof(Datum) + 1);
 	receiver.nulls = palloc(root->ncolumns * sizeof(bool) + 1);
 	row_columns(root, &tuple, receiver.values, receiver.nulls);

@@ -47,8 +47,21 @@ typedef struct Reader Reader;
 typedef void (*DocumentSink) (void *arg, StringInfo json, const char *etag);
 
 extern Reader *reader_create(const ReaderRequest *request);
+
+/*
+ * The criteria of the next run, for a reader that was made without any; they
+ * and the current memory context live as long as that.  Params are not among
+ * them, since they are of the fields' criteria as well.
+ */
+extern void reader_set_criteria(Reader *reader, const ReaderRequest *criteria);
 extern bool reader_is_valid(Reader *reader);
 extern Selection *reader_selection(Reader *reader);
+
+/*
+ * Frees what a run has read that was stopped by an error; safe while the
+ * transaction is rolled back.
+ */
+extern void reader_forget(Reader *reader);
 
 /* Is there anything wrong with the criteria?  Before anything is flushed. */
 extern void reader_check(Reader *reader);

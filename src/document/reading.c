@@ -86,6 +86,26 @@ find_sink(void *arg, StringInfo json, const char *etag)
 	pfree(DatumGetPointer(value));
 }
 
+/*
+ * The reader of a selection with the criteria of the call.  Needs an SPI
+ * connection, which it lives as long as.
+ */
+static Reader *
+find_reader(Model *model, const char *selection, ReaderRequest *request)
+{
+	Reader	   *reader;
+
+	if (request->params != NULL)
+	{
+		request->selection = selection_create(model, selection);
+		return reader_create(request);
+	}
+	reader = kept_reader_get(request->call, model, selection,
+							 strlen(selection), false, false);
+	reader_set_criteria(reader, request);
+	return reader;
+}
+
 PG_FUNCTION_INFO_V1(orm_find);
 Datum
 orm_find(PG_FUNCTION_ARGS)
@@ -110,9 +130,8 @@ orm_find(PG_FUNCTION_ARGS)
 	if (request.has_offset)
 		request.offset = PG_GETARG_INT64(6);
 	SPI_connect();
-	request.selection = selection_create(model_by_class(class_name, false),
-										 selection);
-	reader = reader_create(&request);
+	reader = find_reader(model_by_class(class_name, false), selection,
+						 &request);
 	/* wrong criteria are an error before anything is flushed */
 	reader_check(reader);
 
