@@ -40,6 +40,7 @@ PARTS = \
 	session/version \
 	session/model_objects \
 	session/object \
+	session/arena \
 	session/row \
 	session/row_maker \
 	session/row_draft \

@@ -31,6 +31,13 @@
 #include "varatt.h"
 #endif
 
+/* 17 added pg_prefetch_mem() */
+#if defined(__GNUC__)
+#define compat_prefetch(address) __builtin_prefetch(address)
+#else
+#define compat_prefetch(address) ((void) (address))
+#endif
+
 /* 16 replaced pg_class_ownercheck() and its kin by one function */
 #if PG_VERSION_NUM >= 160000
 #define compat_class_ownercheck(relid, role) \

@@ -136,7 +136,7 @@ session_orphans(Session *session)
 
 	dlist_foreach(iter, &session->unflushed)
 	{
-		Object	   *object = dlist_container(Object, unflushed_node, iter.cur);
+		Object	   *object = dlist_container(Object, list_node, iter.cur);
 
 		if (object->top->orphan_attnum != InvalidAttrNumber &&
 			!object->top->marked_deleted &&

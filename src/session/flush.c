@@ -319,7 +319,7 @@ batches_of_user(Session *session, Oid userid)
 
 	dlist_foreach(iter, &session->unflushed)
 	{
-		Object	   *object = dlist_container(Object, unflushed_node, iter.cur);
+		Object	   *object = dlist_container(Object, list_node, iter.cur);
 		FlushBatch *batch;
 
 		if (object->userid != userid)
@@ -340,7 +340,7 @@ batches_of_user(Session *session, Oid userid)
 static Oid
 first_user(Session *session)
 {
-	return dlist_container(Object, unflushed_node,
+	return dlist_container(Object, list_node,
 						   dlist_head_node(&session->unflushed))->userid;
 }
 

@@ -26,6 +26,7 @@ typedef struct FlushBatch
 	List	   *self_keys;		/* to the table itself: ForeignKeyCacheInfo * */
 	Bitmapset  *self_columns;	/* of these, that may be NULL */
 	bool		one_by_one;		/* in flush_batch.c: a statement for each row */
+	Size		chunk_bytes;	/* of rows for one statement, roughly */
 	Oid			unordered;		/* a late target that may not be NULL */
 } FlushBatch;
 

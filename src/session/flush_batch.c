@@ -16,6 +16,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
 #include "executor/spi.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
@@ -27,8 +28,13 @@
 #include "compat.h"
 #include "session/flush.h"
 
-/* Bytes of rows that one statement is given at most. */
+/*
+ * Bytes of rows that one statement is given at most, and where nobody can tell
+ * how many statements there are: then memory is used again while it is in the
+ * processor's cache, and the rows fit into work_mem.
+ */
 #define FLUSH_CHUNK_BYTES (64 * 1024 * 1024)
+#define FLUSH_SMALL_CHUNK_BYTES (1024 * 1024)
 
 typedef struct FlushReceiver
 {
@@ -511,12 +517,39 @@ item_is_due(FlushBatch *batch, FlushItem *item)
 		flush_change_kind(batch->model, top) == batch->kind;
 }
 
+/*
+ * Would an INSERT by several statements be told from one?  By triggers, rules
+ * and rows that reference each other.  Partitions may have their own.
+ */
+static bool
+insert_is_seen_whole(FlushBatch *batch)
+{
+	Relation	relation = table_open(batch->model->relid, NoLock);
+	TriggerDesc *triggers = relation->trigdesc;
+	bool		result = batch->self_keys != NIL ||
+	relation->rd_rel->relkind != RELKIND_RELATION ||
+	relation->rd_rules != NULL;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (!trigger->tgisinternal && TRIGGER_FOR_INSERT(trigger->tgtype))
+			result = true;
+	}
+	table_close(relation, NoLock);
+	return result;
+}
+
 /* Deletes send keys only, and are to be checked as a whole. */
 static Size
 chunk_bytes(FlushBatch *batch)
 {
-	return batch->kind == STATEMENT_DELETE ? MaxAllocSize / 2 :
-		FLUSH_CHUNK_BYTES;
+	if (batch->kind == STATEMENT_DELETE)
+		return MaxAllocSize / 2;
+	if (batch->kind == STATEMENT_INSERT && !insert_is_seen_whole(batch))
+		return FLUSH_SMALL_CHUNK_BYTES;
+	return FLUSH_CHUNK_BYTES;
 }
 
 /*
@@ -531,7 +564,7 @@ flush_chunk(FlushBatch *batch, FlushItem **first, FlushItem *end)
 	Size		size = 0;
 	int			n = 0;
 
-	while (*first < end && n < max && size < chunk_bytes(batch) &&
+	while (*first < end && n < max && size < batch->chunk_bytes &&
 		   (n == 0 || items[n - 1].key != NULL))
 	{
 		FlushItem	item = *(*first)++;
@@ -557,7 +590,7 @@ fits_one_statement(FlushBatch *batch, FlushItem *items, FlushItem *end)
 		if (item->object->top->changed != NULL)
 			size += item->object->top->changed->t_len;
 	}
-	return size < chunk_bytes(batch);
+	return size < batch->chunk_bytes;
 }
 
 /* Foreign keys to the table itself that can be NULL for a while. */
@@ -603,6 +636,7 @@ write_batch(FlushBatch *batch)
 
 	batch->one_by_one = batch->kind == STATEMENT_INSERT &&
 		insert_one_by_one(batch->model);
+	batch->chunk_bytes = chunk_bytes(batch);
 	if (batch->kind == STATEMENT_INSERT && batch->self_keys != NIL &&
 		(batch->one_by_one || !fits_one_statement(batch, items, end)) &&
 		!flush_order_items(batch, items, end - items))

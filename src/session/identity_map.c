@@ -94,6 +94,7 @@ identity_map_xact_end(void)
 void
 identity_map_create(Session *session)
 {
+	session->arena = NULL;
 	session->identities = NULL;
 	session->models = NULL;
 	session->last_used = NULL;
@@ -165,6 +166,7 @@ identity_map_reset(Session *session)
 	sessions_unflushed_count -= session->nunflushed;
 	session->nunflushed = session->nclean = session->nobjects = 0;
 	session->clean_bytes = 0;
+	session->arena = NULL;
 	session->identities = NULL;
 	session->models = NULL;
 	session->last_used = NULL;
@@ -206,6 +208,18 @@ scoped_hash(Model *model, const Datum *key, Oid userid, bool with_rls)
 	hash = hash_combine(hash, murmurhash32(model->relid));
 	hash = hash_combine(hash, murmurhash32(userid));
 	return with_rls ? hash : ~hash;
+}
+
+void
+identity_map_prefetch(Session *session, Model *model, const Datum *key)
+{
+	identity_hash *identities = session->identities;
+	uint32		hash;
+
+	if (identities == NULL)
+		return;
+	hash = scoped_hash(model, key, GetUserId(), row_security);
+	compat_prefetch(&identities->data[hash & identities->sizemask]);
 }
 
 static inline bool
@@ -405,10 +419,10 @@ object_create(Session *session, Model *model, const Datum *key,
 {
 	ModelObjects *entry = model_objects(session, model);
 	Level	   *level = level_current();
-	Object	   *object = MemoryContextAllocZero(session->objects_context,
-												sizeof(Object));
+	Object	   *object = arena_alloc(session, sizeof(Object));
 	ObjectVersion *version = &object->first;
 
+	memset(object, 0, sizeof(Object));
 	object->session = session;
 	object->model_objects = entry;
 	object->userid = GetUserId();
@@ -438,14 +452,14 @@ object_unfile(Object *object)
 
 	if (object->unflushed)
 	{
-		dlist_delete(&object->unflushed_node);
+		dlist_delete(&object->list_node);
 		session->nunflushed--;
 		sessions_unflushed_count--;
 		object->unflushed = false;
 	}
 	if (object->in_lru)
 	{
-		dlist_delete(&object->lru_node);
+		dlist_delete(&object->list_node);
 		session->nclean--;
 		session->clean_bytes -= object->clean_bytes;
 		object->clean_bytes = 0;
@@ -472,7 +486,7 @@ object_free(Object *object)
 	object->model_objects->count--;
 	object->session->nobjects--;
 	sessions_object_count--;
-	pfree(object);
+	arena_free(object->session, object, sizeof(Object));
 }
 
 void
@@ -488,14 +502,14 @@ object_refile(Object *object)
 		object_unfile(object);
 	if (pending && !object->unflushed)
 	{
-		dlist_push_tail(&session->unflushed, &object->unflushed_node);
+		dlist_push_tail(&session->unflushed, &object->list_node);
 		session->nunflushed++;
 		sessions_unflushed_count++;
 		object->unflushed = true;
 	}
 	if (clean && !object->in_lru)
 	{
-		dlist_push_tail(&session->clean, &object->lru_node);
+		dlist_push_tail(&session->clean, &object->list_node);
 		session->nclean++;
 		object->model_objects->nclean++;
 		object->in_lru = true;
@@ -521,7 +535,7 @@ session_evict(Session *session)
 	while (session->nclean > (uint64) Max(orm_identity_map_limit, 1) ||
 		   (session->nclean > 1 &&
 			session->clean_bytes > (uint64) orm_identity_map_memory * 1024))
-		object_free(dlist_container(Object, lru_node,
+		object_free(dlist_container(Object, list_node,
 									dlist_head_node(&session->clean)));
 }
 
@@ -559,11 +573,18 @@ object_leave(Object *object)
 HeapTuple
 session_copy_row(Session *session, HeapTuple row)
 {
-	MemoryContext old = MemoryContextSwitchTo(session->objects_context);
-	HeapTuple	copy = heap_copytuple(row);
+	HeapTuple	copy = arena_alloc(session, HEAPTUPLESIZE + row->t_len);
 
-	MemoryContextSwitchTo(old);
+	*copy = *row;
+	copy->t_data = (HeapTupleHeader) ((char *) copy + HEAPTUPLESIZE);
+	memcpy(copy->t_data, row->t_data, row->t_len);
 	return copy;
+}
+
+void
+session_free_row(Session *session, HeapTuple row)
+{
+	arena_free(session, row, HEAPTUPLESIZE + row->t_len);
 }
 
 /* ------------------------------------------------------------------------

@@ -62,13 +62,13 @@ typedef struct ObjectVersion
 	IdentityKey *key;			/* NULL: pending without a key as yet */
 	HeapTuple	stored;			/* as stored; NULL if pending or expired */
 	HeapTuple	changed;		/* with pending changes; NULL if there are none */
-	TupleDesc	stored_tupdesc;	/* those that they are Datums of, if they */
-	TupleDesc	changed_tupdesc;	/* can be, and were formed with */
 	ObjectState state;
 	bool		marked_deleted; /* by orm.delete, not yet flushed */
 	bool		rewritten;		/* by a bulk statement, so xmin is older */
 	AttrNumber	orphan_attnum;	/* deleted if this is NULL at the flush, or 0 */
 	TransactionId xmin;			/* of the stored row; 0 if not known */
+	uint16		stored_type;	/* the row types that they are Datums of, if */
+	uint16		changed_type;	/* they can be, and were formed with */
 	Object	   *object;
 	Level	   *level;			/* NULL: from before this transaction */
 	dlist_node	level_node;
@@ -77,6 +77,8 @@ typedef struct ObjectVersion
 	Bitmapset  *modified;		/* columns of changed that are pending: one of
 								 * ModelObjects.column_sets, not to be changed */
 } ObjectVersion;
+
+typedef struct Arena Arena;
 
 /* The objects of one model in one session. */
 typedef struct ModelObjectsKey
@@ -93,6 +95,8 @@ typedef struct ModelObjects
 	NameData	relationship;	/* its name */
 	bool		invalidated;	/* a relcache invalidation came */
 	List	   *tupdescs;		/* that rows were formed with, newest last */
+	TupleDesc	tupdesc;		/* the newest, */
+	uint16		type;			/* and its number; 0 if there are too many */
 	int			nkeys;
 	AttrNumber *key_attnums;	/* of the identities */
 	dlist_head	objects;		/* Object.model_node */
@@ -116,18 +120,17 @@ struct Object
 	Oid			userid;			/* loaded or changed as this user, */
 	bool		row_security;	/* under this setting */
 	bool		unflushed;		/* is in session->unflushed */
-	bool		in_lru;
-	dlist_node	lru_node;
+	bool		in_lru;			/* is in session->clean */
+	bool		first_key_taken;
+	dlist_node	list_node;		/* in one of these two, or in none */
 	Session    *session;
 	dlist_node	model_node;
-	dlist_node	unflushed_node;
 	uint32		revision;		/* counts its changes */
 	uint32		clean_bytes;	/* of its row, in session->clean_bytes */
 	struct Reference *references;	/* where it is noted; in reference.c */
 
 	/* most objects have one version and one key, of one Datum: these */
 	ObjectVersion first;
-	bool		first_key_taken;
 	Datum		first_key[offsetof(IdentityKey, values) / sizeof(Datum) + 1];
 };
 
@@ -136,6 +139,7 @@ struct Session
 	char		name[NAMEDATALEN];	/* hash key */
 	MemoryContext context;		/* of the hashes */
 	MemoryContext objects_context;
+	Arena	   *arena;			/* in it, or NULL */
 	struct identity_hash *identities;
 	HTAB	   *models;			/* ModelObjects by relation */
 	ModelObjects *last_used;	/* of them, or NULL */
@@ -211,6 +215,10 @@ extern void identity_map_create(Session *session);
 
 /* So many objects are about to come, at most. */
 extern void identity_map_expect(Session *session, uint32 nobjects);
+
+/* That key is about to be looked up: the memory is fetched meanwhile. */
+extern void identity_map_prefetch(Session *session, Model *model,
+								  const Datum *key);
 
 /* Forgets every object at once; savepoints do not bring them back. */
 extern void identity_map_reset(Session *session);
@@ -298,6 +306,14 @@ extern Datum object_current_datum(Model *model, Object *object);
 
 /* Copies a row into the memory of the session's objects. */
 extern HeapTuple session_copy_row(Session *session, HeapTuple row);
+extern void session_free_row(Session *session, HeapTuple row);
+
+/* ------------------------------------------------------------------------
+ * in arena.c: memory that goes with the session's objects_context
+ * ------------------------------------------------------------------------
+ */
+extern void *arena_alloc(Session *session, Size size);
+extern void arena_free(Session *session, void *pointer, Size size);
 
 /* ------------------------------------------------------------------------
  * in version.c

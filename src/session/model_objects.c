@@ -24,7 +24,7 @@
 static bool
 rows_stay_readable(TupleDesc older, TupleDesc newer)
 {
-	if (newer->natts < older->natts)
+	if (older == NULL || newer->natts < older->natts)
 		return false;
 	for (int i = 0; i < older->natts; i++)
 	{
@@ -36,6 +36,14 @@ rows_stay_readable(TupleDesc older, TupleDesc newer)
 			return false;
 	}
 	return true;
+}
+
+/* The row type that rows of that number were formed with; NULL for none. */
+static TupleDesc
+row_type(Object *object, uint16 type)
+{
+	return type == 0 ? NULL : list_nth(object->model_objects->tupdescs,
+									   type - 1);
 }
 
 /* Do the identities of the objects have the key that the model has now? */
@@ -71,7 +79,7 @@ object_revalidate(Object *object, Model *model, bool key_stays)
 
 	if (version_is_pending_work(top) &&
 		(!key_stays || (top->changed != NULL &&
-						!rows_stay_readable(top->changed_tupdesc,
+						!rows_stay_readable(row_type(object, top->changed_type),
 											model->tupdesc))))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -119,6 +127,9 @@ model_objects_revalidate(Session *session, ModelObjects *entry, Model *model)
 		references_drop(entry);
 		entry->tupdescs = lappend(entry->tupdescs, model->tupdesc);
 		model->tupdesc->tdrefcount++;
+		entry->tupdesc = model->tupdesc;
+		entry->type = list_length(entry->tupdescs) <= PG_UINT16_MAX ?
+			list_length(entry->tupdescs) : 0;
 	}
 	if (entry->nkeys != model->nkeys)
 		entry->key_attnums = palloc(model->nkeys * sizeof(AttrNumber));

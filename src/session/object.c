@@ -23,8 +23,8 @@ object_used(Object *object)
 {
 	if (object->in_lru)
 	{
-		dlist_delete(&object->lru_node);
-		dlist_push_tail(&object->session->clean, &object->lru_node);
+		dlist_delete(&object->list_node);
+		dlist_push_tail(&object->session->clean, &object->list_node);
 	}
 }
 
@@ -46,14 +46,16 @@ Datum
 object_current_datum(Model *model, Object *object)
 {
 	HeapTuple	row = object_current_row(object);
-	TupleDesc	tupdesc;
+	uint16		type;
 	char	   *copy;
 
 	if (row == NULL)
 		return (Datum) 0;
-	tupdesc = row == object->top->stored ? object->top->stored_tupdesc
-		: object->top->changed_tupdesc;
-	if (tupdesc != model->tupdesc || HeapTupleHasExternal(row))
+	type = row == object->top->stored ? object->top->stored_type
+		: object->top->changed_type;
+	if (type == 0 || type != object->model_objects->type ||
+		object->model_objects->tupdesc != model->tupdesc ||
+		HeapTupleHasExternal(row))
 		return row_from_tuple(model, row);
 	copy = palloc(row->t_len);
 	memcpy(copy, row->t_data, row->t_len);
@@ -292,15 +294,11 @@ slot_key(Model *model, TupleTableSlot *slot, Datum *key)
 static HeapTuple
 session_copy_tuple(Session *session, Model *model, TupleTableSlot *slot)
 {
-	HeapTuple	row;
-	MemoryContext old;
+	HeapTuple	row = ExecFetchSlotHeapTuple(slot, false, NULL);
 
-	if (HeapTupleHasExternal(ExecFetchSlotHeapTuple(slot, false, NULL)))
-		return session_copy_row(session, row_of_slot(model, slot, 0));
-	old = MemoryContextSwitchTo(session->objects_context);
-	row = ExecCopySlotHeapTuple(slot);
-	MemoryContextSwitchTo(old);
-	return row;
+	if (HeapTupleHasExternal(row))
+		row = row_of_slot(model, slot, 0);
+	return session_copy_row(session, row);
 }
 
 static TransactionId

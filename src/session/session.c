@@ -427,7 +427,7 @@ session_pending_visit(Session *session, void *arg)
 
 	dlist_foreach(iter, &session->unflushed)
 	{
-		ModelObjects *entry = dlist_container(Object, unflushed_node,
+		ModelObjects *entry = dlist_container(Object, list_node,
 											  iter.cur)->model_objects;
 
 		if (entry->key.relid == relid ||

@@ -253,24 +253,22 @@ session_add_draft(Session *session, Model *model, const RowDraft *draft)
 {
 	Datum	   *key = palloc(model->nkeys * sizeof(Datum));
 	Object	   *object;
-	MemoryContext old;
 	HeapTuple	row;
 
 	if (!row_draft_key(model, draft, key))
 		return session_add(session, model,
 						   row_from_tuple(model, row_draft_form(model, draft)),
 						   draft->given);
+	identity_map_prefetch(session, model, key);
+	row = row_draft_form(model, draft);
 	object = object_met_by_add(session, model, key);
 	require_addable(model, draft->given);
 	if (object != NULL)
 	{
-		object_add_again(model, object, row_draft_form(model, draft),
-						 draft->given);
+		object_add_again(model, object, row, draft->given);
 		return object;
 	}
-	old = MemoryContextSwitchTo(session->objects_context);
-	row = row_draft_form(model, draft);
-	MemoryContextSwitchTo(old);
+	row = session_copy_row(session, row);
 	object = object_create(session, model, key, OBJECT_PENDING);
 	version_set_changed(object->top, row, draft->given);
 	object_changed(object);
@@ -535,7 +533,7 @@ session_discard_pending(Session *session)
 	dlist_mutable_iter iter;
 
 	dlist_foreach_modify(iter, &session->unflushed)
-		object_discard_changes(dlist_container(Object, unflushed_node,
+		object_discard_changes(dlist_container(Object, list_node,
 											   iter.cur));
 }
 

@@ -16,10 +16,11 @@
 
 /* Frees a row unless a neighbour in the stack has the same. */
 static void
-row_free_unshared(HeapTuple row, HeapTuple above, HeapTuple below)
+row_free_unshared(Object *object, HeapTuple row, HeapTuple above,
+				  HeapTuple below)
 {
 	if (row != NULL && row != above && row != below)
-		pfree(row);
+		session_free_row(object->session, row);
 }
 
 void
@@ -27,16 +28,16 @@ version_free(ObjectVersion *version, ObjectVersion *above)
 {
 	ObjectVersion *below = version->below;
 
-	row_free_unshared(version->stored, above ? above->stored : NULL,
+	row_free_unshared(version->object, version->stored, above ? above->stored : NULL,
 					  below ? below->stored : NULL);
-	row_free_unshared(version->changed, above ? above->changed : NULL,
+	row_free_unshared(version->object, version->changed, above ? above->changed : NULL,
 					  below ? below->changed : NULL);
 	identity_key_free_unshared(version->key, above ? above->key : NULL,
 							   below ? below->key : NULL);
 	if (version->level != NULL)
 		dlist_delete(&version->level_node);
 	if (version != &version->object->first)
-		pfree(version);
+		arena_free(version->object->session, version, sizeof(ObjectVersion));
 }
 
 ObjectVersion *
@@ -45,15 +46,12 @@ object_touch(Object *object)
 	Level	   *level = level_current();
 	ObjectVersion *top = object->top;
 	ObjectVersion *version;
-	MemoryContext old;
 
 	if (top->level == level)
 		return top;
 
-	old = MemoryContextSwitchTo(object->session->objects_context);
-	version = palloc(sizeof(ObjectVersion));
+	version = arena_alloc(object->session, sizeof(ObjectVersion));
 	*version = *top;
-	MemoryContextSwitchTo(old);
 
 	version->below = top;
 	version->level = level;
@@ -67,14 +65,14 @@ object_touch(Object *object)
  * return is no more than a copy of its bytes.  What a Datum is of is the
  * newest row type that the session has seen.
  */
-static TupleDesc
+static uint16
 row_make_datum(Object *object, HeapTuple row)
 {
-	TupleDesc	tupdesc = llast(object->model_objects->tupdescs);
+	ModelObjects *entry = object->model_objects;
 
 	if (!HeapTupleHasExternal(row))
-		compat_tuple_set_datum(row->t_data, tupdesc, row->t_len);
-	return tupdesc;
+		compat_tuple_set_datum(row->t_data, entry->tupdesc, row->t_len);
+	return entry->type;
 }
 
 void
@@ -82,12 +80,12 @@ version_set_stored(ObjectVersion *version, HeapTuple row)
 {
 	if (row == version->stored)
 		return;
-	row_free_unshared(version->stored, NULL,
+	row_free_unshared(version->object, version->stored, NULL,
 					  version->below ? version->below->stored : NULL);
 	version->stored = row;
 	if (row == NULL)
 		return;
-	version->stored_tupdesc = row_make_datum(version->object, row);
+	version->stored_type = row_make_datum(version->object, row);
 	version->object->model_objects->loaded = true;
 	references_note(version->object, row);
 }
@@ -124,15 +122,15 @@ version_set_changed(ObjectVersion *version, HeapTuple row,
 {
 	version->object->revision++;
 	if (row != version->changed)
-		row_free_unshared(version->changed, NULL,
+		row_free_unshared(version->object, version->changed, NULL,
 						  version->below ? version->below->changed : NULL);
 	version->changed = row;
 	if (row == NULL)
 		version->orphan_attnum = InvalidAttrNumber;
-	version->changed_tupdesc = NULL;
+	version->changed_type = 0;
 	if (row != NULL)
 	{
-		version->changed_tupdesc = row_make_datum(version->object, row);
+		version->changed_type = row_make_datum(version->object, row);
 		references_note(version->object, row);
 	}
 
