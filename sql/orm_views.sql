@@ -355,6 +355,16 @@ SET TimeZone = 'UTC';
 SELECT id, CASE WHEN ty::text = b.whole THEN 'same' ELSE b.whole || E'\n' || ty::text END AS result
 	FROM types_before b JOIN types ty USING (id) ORDER BY id;
 
+-- as jsonb a document is what the server makes of its text
+INSERT INTO types (id, j, ja, n, t, jb) VALUES (6, e' { "a" : [ ] ,\n\t"b":{ },"a":-1.50e2 , "" : [true , false,null, 0, -0, 1e-3]}',
+	array[' 12 ', '"x"', '123456789012345678', '-1234567890123456789']::json[], -12.340, 'Größe / "篮球"', '{"k": {"": [[]]}}');
+SELECT id, strpos(f::text, '\') > 0 AS with_escapes, orm.row_document(ty, '{ * }')::text = f::jsonb::text AS same
+	FROM types ty, orm.find('types', '{ * }', filter_by => jsonb_build_object('id', ty.id)) f ORDER BY id;
+SELECT orm.row_document(ty, '{ j ja n t jb }') FROM types ty WHERE id = 6;
+UPDATE types SET t = NULL, c = NULL, jb = NULL, dp = NULL, pa = NULL, e = NULL;
+SELECT id, strpos(f::text, '\') > 0 AS with_escapes, orm.row_document(ty, '{ * }')::text = f::jsonb::text AS same
+	FROM types ty, orm.find('types', '{ * }', filter_by => jsonb_build_object('id', ty.id)) f ORDER BY id;
+
 -- what a document may look like
 SELECT orm.create_view('schema_doc', 'Person', '@insert @update { nid name shout version hobby @update { id caption } _etag }');
 SELECT jsonb_pretty(orm.json_schema('schema_doc')::jsonb);

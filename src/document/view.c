@@ -23,7 +23,6 @@
 #include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -33,6 +32,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "document/render.h"
 #include "document/saving.h"
 #include "document/view.h"
 #include "session/graph.h"
@@ -45,7 +45,7 @@
 typedef struct StoredDocument
 {
 	MemoryContext context;
-	text	   *json;
+	Datum		data;
 	text	   *etag;
 } StoredDocument;
 
@@ -118,7 +118,7 @@ stored_sink(void *arg, StringInfo json, const char *etag)
 	StoredDocument *stored = arg;
 	MemoryContext old = MemoryContextSwitchTo(stored->context);
 
-	stored->json = cstring_to_text_with_len(json->data, json->len);
+	stored->data = rendered_to_jsonb(json->data, json->len);
 	stored->etag = cstring_to_text(etag);
 	MemoryContextSwitchTo(old);
 }
@@ -132,13 +132,6 @@ array_sink(void *arg, StringInfo json, const char *etag)
 	if (array->len > 1)
 		appendStringInfoChar(array, ',');
 	appendBinaryStringInfo(array, json->data, json->len);
-}
-
-static Datum
-text_to_jsonb(text *json)
-{
-	return DirectFunctionCall1(jsonb_in,
-							   CStringGetDatum(text_to_cstring(json)));
 }
 
 /* ------------------------------------------------------------------------
@@ -263,13 +256,11 @@ save_documents(DocumentReaders *readers, List *documents, bool many)
 	read_stored(readers, false, list_length(documents), keys, array_sink,
 				&result);
 	appendStringInfoChar(&result, ']');
-	if (!many)
-	{
-		result.data[result.len - 1] = '\0';
-		return DirectFunctionCall1(jsonb_in,
-								   CStringGetDatum(result.data + 1));
-	}
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(result.data));
+	if (many)
+		return rendered_to_jsonb(result.data, result.len);
+	/* without the brackets */
+	result.data[result.len - 1] = '\0';
+	return rendered_to_jsonb(result.data + 1, result.len - 2);
 }
 
 PG_FUNCTION_INFO_V1(orm_save);
@@ -556,7 +547,7 @@ stored_view_row(TriggerData *trigger, HeapTuple row, DocumentReaders *readers,
 		values[i] = key[i];
 	}
 	columns[n - 2] = SPI_fnumber(tupdesc, DATA_COLUMN);
-	values[n - 2] = text_to_jsonb(stored.json);
+	values[n - 2] = stored.data;
 	columns[n - 1] = SPI_fnumber(tupdesc, ETAG_COLUMN);
 	values[n - 1] = PointerGetDatum(stored.etag);
 	return heap_modify_tuple_by_cols(row, tupdesc, n, columns, values, nulls);

@@ -388,12 +388,42 @@ sessions_expire_ancestors(Oid relid)
 	}
 }
 
+/* Sets the relation to none if the session has objects of another one. */
+static void
+session_others_visit(Session *session, void *arg)
+{
+	Oid		   *relid = arg;
+	HASH_SEQ_STATUS scan;
+	ModelObjects *entry;
+
+	if (session->models == NULL)
+		return;
+	hash_seq_init(&scan, session->models);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (entry->count > 0 && entry->key.relid != *relid)
+			*relid = InvalidOid;
+	}
+}
+
+/* The catalog need not be asked if there are no other objects to expire. */
+static bool
+sessions_have_others(Oid relid)
+{
+	Oid			only = relid;
+
+	sessions_each(session_others_visit, &only);
+	return only != relid;
+}
+
 void
 sessions_expire_written(Oid relid, Session *except)
 {
 	if (sessions_object_count == 0)
 		return;
 	sessions_expire_model(relid, except);
+	if (!sessions_have_others(relid))
+		return;
 	sessions_expire_children(relid);
 	sessions_expire_ancestors(relid);
 }
