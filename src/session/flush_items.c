@@ -5,7 +5,8 @@
  *	  given of them.
  *
  * Several rows travel as one array of the table's row type, into which each of
- * them is copied once; of one row the columns do.  Everything is allocated in the current memory context.
+ * them is copied once; of one row the columns do.  Everything is allocated in
+ * the current memory context.
  *
  *-------------------------------------------------------------------------
  */

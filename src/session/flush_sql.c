@@ -358,14 +358,10 @@ delete_sql(const StatementSubject *subject)
  * ------------------------------------------------------------------------
  */
 
-/*
- * The columns of a link as the target of ON CONFLICT, if there is a unique
- * index that it can mean; else "".
- */
-static char *
-link_conflict_sql(Model *model, const char *columns)
+/* Is there a unique index that the link's columns as a conflict target mean? */
+static bool
+link_has_index(Model *model, Relation relation)
 {
-	Relation	relation = relation_open(model->relid, AccessShareLock);
 	Bitmapset  *key = NULL;
 	bool		found = false;
 	ListCell   *cell;
@@ -385,14 +381,43 @@ link_conflict_sql(Model *model, const char *columns)
 			RelationGetIndexPredicate(index) == NIL;
 		index_close(index, AccessShareLock);
 	}
-	relation_close(relation, AccessShareLock);
-	return found ? psprintf(" ON CONFLICT (%s) DO NOTHING", columns) : "";
+	return found;
+}
+
+/* Can a trigger or a policy take notice of a row before it is in conflict? */
+static bool
+link_is_looked_at(Relation relation)
+{
+	return relation->rd_rel->relkind != RELKIND_RELATION ||
+		relation->rd_rel->relrowsecurity ||
+		(relation->trigdesc != NULL &&
+		 relation->trigdesc->trig_insert_before_row);
 }
 
 /*
  * A link that is there already is not doubled, nor one that somebody else
- * makes at the same time, if the table can tell.
+ * makes at the same time, if the table can tell.  Then that is enough, unless
+ * somebody would take an insertion for what is none.
  */
+static char *
+link_unless_there_sql(const StatementSubject *subject, const char *columns)
+{
+	Model	   *model = subject->model;
+	Relation	relation = relation_open(model->relid, AccessShareLock);
+	bool		has_index = link_has_index(model, relation);
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	if (!has_index || link_is_looked_at(relation))
+		appendStringInfo(&sql, " WHERE NOT EXISTS (SELECT FROM %s AS t WHERE %s)",
+						 model->relation_name,
+						 key_columns_condition_sql(subject));
+	if (has_index)
+		appendStringInfo(&sql, " ON CONFLICT (%s) DO NOTHING", columns);
+	relation_close(relation, AccessShareLock);
+	return sql.data;
+}
+
 static char *
 link_sql(const StatementSubject *subject)
 {
@@ -412,13 +437,11 @@ link_sql(const StatementSubject *subject)
 		else
 			appendStringInfo(&values, "%sr.%s", i > 0 ? ", " : "", column);
 	}
-	return psprintf("/* pg_orm flush %s */ INSERT INTO %s (%s) SELECT %s%s "
-					"WHERE NOT EXISTS (SELECT FROM %s AS t WHERE %s)%s",
+	return psprintf("/* pg_orm flush %s */ INSERT INTO %s (%s) SELECT %s%s%s",
 					class_comment(model), model->relation_name, names.data,
 					values.data,
 					subject->one ? "" : " FROM pg_catalog.unnest($1) AS r",
-					model->relation_name, key_columns_condition_sql(subject),
-					link_conflict_sql(model, names.data));
+					link_unless_there_sql(subject, names.data));
 }
 
 static char *
