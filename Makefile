@@ -46,6 +46,7 @@ PARTS = \
 	session/row_draft \
 	session/access \
 	session/statement \
+	session/key_read \
 	session/load \
 	session/reference \
 	session/unit_of_work \

@@ -291,6 +291,8 @@ typedef enum LoadMode
 extern Datum session_take_row_of(Session *session, Model *model,
 								 TupleTableSlot *slot, int nextra,
 								 LoadMode mode);
+extern Datum session_take_tuple_of(Session *session, Model *model,
+								   TupleTableSlot *slot, LoadMode mode);
 
 /* in object.c: the row that the session shows, or NULL if it is not known. */
 extern HeapTuple object_current_row(Object *object);
@@ -648,6 +650,24 @@ extern bool access_memory_suffices(Model *model);
  * ------------------------------------------------------------------------
  */
 extern bool is_own_statement(QueryDesc *query_desc);
+
+/* Shows its text at DEBUG1. */
+extern void own_statement_show(SPIPlanPtr plan);
+
+/* ------------------------------------------------------------------------
+ * in key_read.c
+ * ------------------------------------------------------------------------
+ */
+
+/* Is given the stored tuple. */
+typedef void (*KeyReadTake) (TupleTableSlot *slot, void *arg);
+
+/*
+ * Reads the row of a key by the plan of STATEMENT_LOAD, but without an
+ * executor.  Returns false, and has done nothing, where that is not the same.
+ */
+extern bool key_read(SPIPlanPtr plan, Model *model, const Datum *key,
+					 KeyReadTake take, void *arg);
 
 /* ------------------------------------------------------------------------
  * in autoflush.c

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/sysattr.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -45,6 +46,29 @@ load_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
+/* The same for a tuple as the table has it. */
+static void
+load_take(TupleTableSlot *slot, void *arg)
+{
+	LoadReceiver *receiver = arg;
+	bool		isnull;
+
+	if (receiver->session != NULL)
+		(void) session_take_tuple_of(receiver->session, receiver->model, slot,
+									 receiver->mode);
+	else
+	{
+		receiver->number =
+			row_version_number(receiver->model,
+							   row_of_slot(receiver->model, slot, 0));
+		receiver->xmin =
+			DatumGetTransactionId(slot_getsysattr(slot,
+												  MinTransactionIdAttributeNumber,
+												  &isnull));
+	}
+	receiver->found = true;
+}
+
 static char *
 load_sql(const StatementSubject *subject)
 {
@@ -80,7 +104,8 @@ load_execute(LoadReceiver *receiver, const Datum *key)
 	}
 	SPI_connect();
 	plan = statement_plan(&subject, model->nkeys, argtypes, load_sql);
-	own_statement_execute(plan, values, NULL, &receiver->pub);
+	if (!key_read(plan, model, key, load_take, receiver))
+		own_statement_execute(plan, values, NULL, &receiver->pub);
 	SPI_finish();
 }
 

@@ -296,7 +296,9 @@ session_copy_tuple(Session *session, Model *model, TupleTableSlot *slot)
 {
 	HeapTuple	row = ExecFetchSlotHeapTuple(slot, false, NULL);
 
-	if (HeapTupleHasExternal(row))
+	if (HeapTupleHasExternal(row) ||
+		HeapTupleHeaderGetNatts(row->t_data) <
+		slot->tts_tupleDescriptor->natts)
 		row = row_of_slot(model, slot, 0);
 	return session_copy_row(session, row);
 }
@@ -317,6 +319,14 @@ Datum
 session_take_tuple(Session *session, Model *model, TupleTableSlot *slot,
 				   bool populate_existing)
 {
+	return session_take_tuple_of(session, model, slot, populate_existing ?
+								 LOAD_OVERWRITE : LOAD_MISSING);
+}
+
+Datum
+session_take_tuple_of(Session *session, Model *model, TupleTableSlot *slot,
+					  LoadMode mode)
+{
 	Datum		key[INDEX_MAX_KEYS];
 	Object	   *object;
 
@@ -335,8 +345,7 @@ session_take_tuple(Session *session, Model *model, TupleTableSlot *slot,
 		return (Datum) 0;
 	}
 	object_take_row(model, object, row_of_slot(model, slot, 0),
-					slot_xmin(model, slot), populate_existing ?
-					LOAD_OVERWRITE : LOAD_MISSING);
+					slot_xmin(model, slot), mode);
 	return object_current_datum(model, object);
 }
 

@@ -87,7 +87,7 @@ is_own_statement(QueryDesc *query_desc)
 const OwnStatementObserver *own_statement_observer = NULL;
 
 /* Every generated statement is shown at DEBUG1. */
-static void
+void
 own_statement_show(SPIPlanPtr plan)
 {
 	List	   *sources;

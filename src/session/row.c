@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/heaptoast.h"
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "utils/datum.h"
@@ -121,6 +122,22 @@ row_updatable_columns(Model *model)
 	return result;
 }
 
+/*
+ * Of a row from before a column was added only the table's own descriptor
+ * knows what it has there.
+ */
+static HeapTuple
+row_of_stored_slot(TupleTableSlot *slot)
+{
+	bool		should_free;
+	HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, false, &should_free);
+	TupleDesc	tupdesc = slot->tts_tupleDescriptor;
+
+	if (HeapTupleHeaderGetNatts(tuple->t_data) < tupdesc->natts)
+		return heap_expand_tuple(tuple, tupdesc);
+	return should_free ? tuple : heap_copytuple(tuple);
+}
+
 HeapTuple
 row_of_slot(Model *model, TupleTableSlot *slot, int nextra)
 {
@@ -129,7 +146,7 @@ row_of_slot(Model *model, TupleTableSlot *slot, int nextra)
 
 	slot_getallattrs(slot);
 	if (nextra == 0 && slot->tts_tupleDescriptor->natts == tupdesc->natts)
-		row = ExecCopySlotHeapTuple(slot);
+		row = row_of_stored_slot(slot);
 	else
 	{
 		/* table.* leaves dropped columns out */
