@@ -63,6 +63,7 @@ struct KeyArguments
 	int			first;			/* argument where the key begins */
 	int			nkeys;
 	char	   *class_name;
+	bool		is_plain;		/* one value, which is the key's as it is */
 	bool		is_array;		/* all values come in one array */
 	Oid			elemtype;		/* of that array */
 	int16		elemlen;
@@ -334,6 +335,8 @@ key_arguments_prepare(FunctionCallInfo fcinfo, int first, Model *model,
 						  result->is_array ? result->elemtype :
 						  get_fn_expr_argtype(fcinfo->flinfo, first + i),
 						  &model->keys[i], model->class_name, mcxt);
+	result->is_plain = !result->is_array && model->nkeys == 1 &&
+		result->converters[0].conversion == CONVERT_NONE;
 	return result;
 }
 
@@ -411,6 +414,11 @@ bool
 key_arguments_read(KeyArguments *arguments, FunctionCallInfo fcinfo,
 				   Datum *values)
 {
+	if (arguments->is_plain)
+	{
+		values[0] = PG_GETARG_DATUM(arguments->first);
+		return !PG_ARGISNULL(arguments->first);
+	}
 	if (arguments->is_array)
 		return read_array(arguments, fcinfo, values);
 	for (int i = 0; i < arguments->nkeys; i++)

@@ -5,9 +5,12 @@
  *	  that is asked for, without a header each.
  *
  * A piece that is given back is kept for the next one of its size, so who
- * gives it back says what its size was.  Blocks belong to the session's
- * objects_context and go with it; the arena lives in the first of them.
- * Nothing is allocated when a piece is given back, since that happens in the
+ * gives it back says what its size was.  All pieces go at the end of the
+ * transaction, with what the session's objects_context has.  The first few
+ * megabytes of blocks belong to the session and stay, since memory that is
+ * fresh from the kernel costs more than what is put into it.
+ *
+ * Nothing is allocated when pieces are given back, since that happens in the
  * callbacks of subtransactions.
  *
  *-------------------------------------------------------------------------
@@ -21,19 +24,30 @@
 #define ARENA_UNIT 16
 #define ARENA_LARGEST 1024
 
+/* Payload of the blocks; each is twice as large as the one before. */
 #define ARENA_FIRST_BLOCK ARENA_LARGEST
 #define ARENA_LAST_BLOCK (4 * 1024 * 1024)
+
+/* Blocks that stay have this much together. */
+#define ARENA_KEPT ARENA_LAST_BLOCK
 
 typedef struct FreePiece
 {
 	struct FreePiece *next;
 } FreePiece;
 
+typedef struct ArenaBlock
+{
+	struct ArenaBlock *next;
+	Size		size;			/* of the payload, which follows */
+} ArenaBlock;
+
 struct Arena
 {
-	char	   *next;			/* what is left of the newest block */
+	ArenaBlock *first;
+	ArenaBlock *current;		/* the last one in use, or NULL */
+	char	   *next;			/* what is left of it */
 	char	   *end;
-	Size		block_size;		/* of the next block */
 	FreePiece  *free[ARENA_LARGEST / ARENA_UNIT + 1];
 };
 
@@ -43,24 +57,67 @@ piece_size(Size size)
 	return TYPEALIGN(ARENA_UNIT, size);
 }
 
-static Arena *
-arena_create(MemoryContext context)
+static ArenaBlock *
+block_create(Session *session, const ArenaBlock *before)
 {
-	Arena	   *arena = MemoryContextAllocZero(context, sizeof(Arena));
+	Size		size = before == NULL ? ARENA_FIRST_BLOCK :
+		Min(before->size * 2, ARENA_LAST_BLOCK);
+	ArenaBlock *block = MemoryContextAlloc(session->context,
+										   sizeof(ArenaBlock) + size);
 
-	arena->block_size = ARENA_FIRST_BLOCK;
-	return arena;
+	block->next = NULL;
+	block->size = size;
+	return block;
 }
 
 /* What is left of the block before is too small to be worth a thought. */
-static void *
-arena_new_block(Arena *arena, MemoryContext context, Size size)
+static void
+arena_next_block(Session *session)
 {
-	arena->next = MemoryContextAlloc(context, arena->block_size);
-	arena->end = arena->next + arena->block_size;
-	arena->block_size = Min(arena->block_size * 2, ARENA_LAST_BLOCK);
-	arena->next += size;
-	return arena->next - size;
+	Arena	   *arena = session->arena;
+	ArenaBlock **link = arena->current == NULL ? &arena->first :
+		&arena->current->next;
+
+	if (*link == NULL)
+		*link = block_create(session, arena->current);
+	arena->current = *link;
+	arena->next = (char *) arena->current + sizeof(ArenaBlock);
+	arena->end = arena->next + arena->current->size;
+}
+
+static void
+blocks_free(ArenaBlock *block)
+{
+	while (block != NULL)
+	{
+		ArenaBlock *next = block->next;
+
+		pfree(block);
+		block = next;
+	}
+}
+
+/* Nothing that was allocated is used any more. */
+void
+arena_reset(Session *session)
+{
+	Arena	   *arena = session->arena;
+	Size		kept = 0;
+
+	if (arena == NULL || arena->current == NULL)
+		return;
+	for (ArenaBlock *block = arena->first; block != NULL; block = block->next)
+	{
+		kept += block->size;
+		if (block->next != NULL && kept + block->next->size > ARENA_KEPT)
+		{
+			blocks_free(block->next);
+			block->next = NULL;
+		}
+	}
+	arena->current = NULL;
+	arena->next = arena->end = NULL;
+	memset(arena->free, 0, sizeof(arena->free));
 }
 
 void *
@@ -73,7 +130,8 @@ arena_alloc(Session *session, Size size)
 	if (size > ARENA_LARGEST)
 		return MemoryContextAlloc(session->objects_context, size);
 	if (arena == NULL)
-		session->arena = arena = arena_create(session->objects_context);
+		session->arena = arena = MemoryContextAllocZero(session->context,
+														sizeof(Arena));
 	piece = arena->free[size / ARENA_UNIT];
 	if (piece != NULL)
 	{
@@ -81,7 +139,7 @@ arena_alloc(Session *session, Size size)
 		return piece;
 	}
 	if (arena->end - arena->next < size)
-		return arena_new_block(arena, session->objects_context, size);
+		arena_next_block(session);
 	arena->next += size;
 	return arena->next - size;
 }

@@ -94,7 +94,6 @@ identity_map_xact_end(void)
 void
 identity_map_create(Session *session)
 {
-	session->arena = NULL;
 	session->identities = NULL;
 	session->models = NULL;
 	session->last_used = NULL;
@@ -166,7 +165,7 @@ identity_map_reset(Session *session)
 	sessions_unflushed_count -= session->nunflushed;
 	session->nunflushed = session->nclean = session->nobjects = 0;
 	session->clean_bytes = 0;
-	session->arena = NULL;
+	arena_reset(session);
 	session->identities = NULL;
 	session->models = NULL;
 	session->last_used = NULL;

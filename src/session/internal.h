@@ -122,16 +122,17 @@ struct Object
 	bool		unflushed;		/* is in session->unflushed */
 	bool		in_lru;			/* is in session->clean */
 	bool		first_key_taken;
-	dlist_node	list_node;		/* in one of these two, or in none */
+
+	/* most objects have one key, of one Datum, and one version: these */
+	Datum		first_key[offsetof(IdentityKey, values) / sizeof(Datum) + 1];
+	ObjectVersion first;
+
+	dlist_node	list_node;		/* in one of these two lists, or in none */
 	Session    *session;
 	dlist_node	model_node;
 	uint32		revision;		/* counts its changes */
 	uint32		clean_bytes;	/* of its row, in session->clean_bytes */
 	struct Reference *references;	/* where it is noted; in reference.c */
-
-	/* most objects have one version and one key, of one Datum: these */
-	ObjectVersion first;
-	Datum		first_key[offsetof(IdentityKey, values) / sizeof(Datum) + 1];
 };
 
 struct Session
@@ -139,7 +140,7 @@ struct Session
 	char		name[NAMEDATALEN];	/* hash key */
 	MemoryContext context;		/* of the hashes */
 	MemoryContext objects_context;
-	Arena	   *arena;			/* in it, or NULL */
+	Arena	   *arena;			/* of objects and rows, or NULL */
 	struct identity_hash *identities;
 	HTAB	   *models;			/* ModelObjects by relation */
 	ModelObjects *last_used;	/* of them, or NULL */
@@ -311,11 +312,12 @@ extern HeapTuple session_copy_row(Session *session, HeapTuple row);
 extern void session_free_row(Session *session, HeapTuple row);
 
 /* ------------------------------------------------------------------------
- * in arena.c: memory that goes with the session's objects_context
+ * in arena.c: memory of objects and rows, until identity_map_reset
  * ------------------------------------------------------------------------
  */
 extern void *arena_alloc(Session *session, Size size);
 extern void arena_free(Session *session, void *pointer, Size size);
+extern void arena_reset(Session *session);
 
 /* ------------------------------------------------------------------------
  * in version.c
