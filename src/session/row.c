@@ -61,28 +61,28 @@ row_from_tuple(Model *model, HeapTuple tuple)
 Bitmapset *
 row_difference(Model *model, HeapTuple a, HeapTuple b, Bitmapset *among)
 {
+	int			natts = model->tupdesc->natts;
+	Datum	   *values = palloc(2 * natts * sizeof(Datum));
+	bool	   *nulls = palloc(2 * natts * sizeof(bool));
 	Bitmapset  *result = NULL;
 
-	for (int i = 0; i < model->tupdesc->natts; i++)
+	heap_deform_tuple(a, model->tupdesc, values, nulls);
+	heap_deform_tuple(b, model->tupdesc, values + natts, nulls + natts);
+	for (int i = 0; i < natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(model->tupdesc, i);
-		Datum		value_a,
-					value_b;
-		bool		null_a,
-					null_b;
 
 		if (attribute->attisdropped ||
-			(among != NULL && !bms_is_member(column_member(i + 1), among)))
+			(among != NULL && !bms_is_member(column_member(i + 1), among)) ||
+			(nulls[i] && nulls[natts + i]))
 			continue;
-		value_a = heap_getattr(a, i + 1, model->tupdesc, &null_a);
-		value_b = heap_getattr(b, i + 1, model->tupdesc, &null_b);
-		if (null_a && null_b)
-			continue;
-		if (null_a != null_b ||
-			!datum_image_eq(value_a, value_b, attribute->attbyval,
-							attribute->attlen))
+		if (nulls[i] != nulls[natts + i] ||
+			!datum_image_eq(values[i], values[natts + i],
+							attribute->attbyval, attribute->attlen))
 			result = bms_add_member(result, column_member(i + 1));
 	}
+	pfree(values);
+	pfree(nulls);
 	return result;
 }
 

@@ -7,7 +7,7 @@
  *
  * Documents come in series of one shape, which says what the keys mean and
  * which defaults are wanted.  Shapes live as long as their RowMaker does.
- * Whatever is not plain is left to row_from_document: relationships, unknown
+ * Whatever is not plain is left to jsonb_populate_record: relationships, unknown
  * keys, arrays, composite types, and any table with a domain.
  *
  *-------------------------------------------------------------------------
@@ -17,6 +17,7 @@
 #include "access/heaptoast.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -78,7 +79,8 @@ typedef struct DocumentShape
 	DocumentColumn *columns;	/* nkeys of them, in attribute order */
 	int			ndefaults;
 	AttrNumber *defaults;		/* evaluated for each row, in this order */
-	Bitmapset  *given;			/* all of these */
+	Bitmapset  *named;			/* the columns */
+	Bitmapset  *given;			/* the same and the defaults */
 } DocumentShape;
 
 /* ------------------------------------------------------------------------
@@ -373,9 +375,10 @@ shape_create(RowMaker *maker, Model *model, const DocumentEntry *entries,
 		if (column->attnum == InvalidAttrNumber)
 			shape->plain = false;
 		else
-			shape->given = bms_add_member(shape->given,
+			shape->named = bms_add_member(shape->named,
 										  column_member(column->attnum));
 	}
+	shape->given = bms_copy(shape->named);
 	qsort(shape->columns, nkeys, sizeof(DocumentColumn), compare_columns);
 	shape_take_defaults(shape, maker, model);
 	return shape;
@@ -426,24 +429,48 @@ draft_take_defaults(RowDraft *draft, const DocumentShape *shape,
 	}
 }
 
+/* The shape of a plain document, or NULL, and what is in the document. */
+static DocumentShape *
+plain_shape(RowMaker *maker, Model *model, const JsonbContainer *doc,
+			DocumentEntry **entries)
+{
+	DocumentShape *shape;
+
+	if (maker->has_domains)
+		return NULL;
+	maker_need_inputs(maker, model);
+	*entries = document_entries(doc);
+	shape = shape_of(maker, model, *entries, JsonContainerSize(doc));
+	return shape->plain ? shape : NULL;
+}
+
+static void
+take_values(const DocumentShape *shape, DocumentEntry *entries,
+			ColumnInput *inputs, Datum *values, bool *nulls)
+{
+	for (int i = 0; i < shape->nkeys; i++)
+	{
+		int			attribute = shape->columns[i].attnum - 1;
+		DocumentEntry *value = &entries[shape->columns[i].position];
+
+		nulls[attribute] = JBE_ISNULL(value->entry);
+		if (!nulls[attribute])
+			values[attribute] = input_value(&inputs[attribute], value);
+	}
+}
+
 bool
 row_draft(Model *model, const JsonbContainer *doc, RowDraft *draft)
 {
 	RowMaker   *maker = row_maker(model);
 	int			natts = model->tupdesc->natts;
-	int			nkeys = JsonContainerSize(doc);
 	DocumentEntry *entries;
-	DocumentShape *shape;
-	ColumnInput *inputs;
+	DocumentShape *shape = plain_shape(maker, model, doc, &entries);
+	ColumnInput *inputs = maker->inputs;
 	ExprState **states;
 	ExprContext *econtext = NULL;
 
-	if (maker->has_domains)
-		return false;
-	maker_need_inputs(maker, model);
-	entries = document_entries(doc);
-	shape = shape_of(maker, model, entries, nkeys);
-	if (!shape->plain)
+	if (shape == NULL)
 		return false;
 
 	for (int i = 0; i < shape->ndefaults; i++)
@@ -451,23 +478,38 @@ row_draft(Model *model, const JsonbContainer *doc, RowDraft *draft)
 	if (shape->ndefaults > 0)
 		econtext = GetPerTupleExprContext(maker->estate);
 	/* the maker may be made anew in what follows; what it had stays */
-	inputs = maker->inputs;
 	states = maker->states;
 	draft->given = shape->given;
 	draft->values = palloc0(natts * sizeof(Datum));
 	draft->nulls = palloc(natts * sizeof(bool));
 	memset(draft->nulls, true, natts * sizeof(bool));
-	for (int i = 0; i < nkeys; i++)
-	{
-		int			attribute = shape->columns[i].attnum - 1;
-		DocumentEntry *value = &entries[shape->columns[i].position];
-
-		if (JBE_ISNULL(value->entry))
-			continue;
-		draft->values[attribute] = input_value(&inputs[attribute], value);
-		draft->nulls[attribute] = false;
-	}
+	take_values(shape, entries, inputs, draft->values, draft->nulls);
 	draft_take_defaults(draft, shape, states, econtext, model);
+	return true;
+}
+
+bool
+row_from_plain_document(Model *model, Datum base, const JsonbContainer *doc,
+						Datum *row, Bitmapset **given)
+{
+	RowMaker   *maker = row_maker(model);
+	int			natts = model->tupdesc->natts;
+	DocumentEntry *entries;
+	DocumentShape *shape = plain_shape(maker, model, doc, &entries);
+	Datum	   *values;
+	bool	   *nulls;
+
+	if (shape == NULL)
+		return false;
+	*given = bms_add_members(*given, shape->named);
+	values = palloc0(natts * sizeof(Datum));
+	nulls = palloc(natts * sizeof(bool));
+	if (base == (Datum) 0)
+		memset(nulls, true, natts * sizeof(bool));
+	else
+		row_deform(model, base, values, nulls);
+	take_values(shape, entries, maker->inputs, values, nulls);
+	*row = HeapTupleGetDatum(heap_form_tuple(model->tupdesc, values, nulls));
 	return true;
 }
 

@@ -291,26 +291,35 @@ require_object_document(Model *model, Jsonb *doc)
 				 errhint("An array of documents is for orm.add_all.") : 0));
 }
 
-Datum
-row_from_document(Model *model, Datum base, Datum doc, Bitmapset **given)
+static Datum
+populate_record(Model *model, Datum base, Jsonb *doc)
 {
 	FmgrInfo   *populate = row_maker_populate(row_maker(model), model);
-	Jsonb	   *jsonb = DatumGetJsonbP(doc);
 	LOCAL_FCINFO(fcinfo, 2);
 	Datum		result;
-
-	require_object_document(model, jsonb);
-	document_columns(model, jsonb, given);
 
 	InitFunctionCallInfoData(*fcinfo, populate, 2, InvalidOid, NULL, NULL);
 	fcinfo->args[0].value = base;
 	fcinfo->args[0].isnull = base == (Datum) 0;
-	fcinfo->args[1].value = JsonbPGetDatum(jsonb);
+	fcinfo->args[1].value = JsonbPGetDatum(doc);
 	fcinfo->args[1].isnull = false;
 	result = FunctionCallInvoke(fcinfo);
 	if (fcinfo->isnull)
 		elog(ERROR, "jsonb_populate_record returned NULL");
 	return result;
+}
+
+Datum
+row_from_document(Model *model, Datum base, Datum doc, Bitmapset **given)
+{
+	Jsonb	   *jsonb = DatumGetJsonbP(doc);
+	Datum		row;
+
+	require_object_document(model, jsonb);
+	if (row_from_plain_document(model, base, &jsonb->root, &row, given))
+		return row;
+	document_columns(model, jsonb, given);
+	return populate_record(model, base, jsonb);
 }
 
 /* ------------------------------------------------------------------------

@@ -52,6 +52,14 @@ extern void row_maker_need_defaults(RowMaker *maker, Model *model);
  */
 extern void row_maker_need_state(RowMaker *maker, Model *model, int attribute);
 
+/*
+ * In row_draft.c: row_from_document for a plain document; returns false, and
+ * does nothing, if it is not.
+ */
+extern bool row_from_plain_document(Model *model, Datum base,
+									const JsonbContainer *doc, Datum *row,
+									Bitmapset **given);
+
 /* The version of a row that is new; false if the model counts none. */
 extern bool row_first_version(Model *model, Datum *version);
 
