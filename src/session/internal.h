@@ -661,14 +661,14 @@ extern void own_statement_show(SPIPlanPtr plan);
  * ------------------------------------------------------------------------
  */
 
-/* Is given the stored tuple. */
-typedef void (*KeyReadTake) (TupleTableSlot *slot, void *arg);
+/* Is given the stored tuple, and the number of its key. */
+typedef void (*KeyReadTake) (TupleTableSlot *slot, int i, void *arg);
 
 /*
- * Reads the row of a key by the plan of STATEMENT_LOAD, but without an
+ * Reads the rows of keys by the plan of STATEMENT_LOAD, but without an
  * executor.  Returns false, and has done nothing, where that is not the same.
  */
-extern bool key_read(SPIPlanPtr plan, Model *model, const Datum *key,
+extern bool key_read(SPIPlanPtr plan, Model *model, int n, Datum **keys,
 					 KeyReadTake take, void *arg);
 
 /* ------------------------------------------------------------------------

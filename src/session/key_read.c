@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  *
  * key_read.c
- *	  The row of a key, read by hand where the planner's own plan is a look-up
+ *	  The rows of keys, read by hand where the planner's own plan is a look-up
  *	  in a B-tree index of an ordinary table with nothing else to it: then an
  *	  executor costs more than what it would do.
  *
@@ -20,6 +20,7 @@
 #include "catalog/pg_am_d.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "nodes/plannodes.h"
 #include "parser/parsetree.h"
 #include "utils/lsyscache.h"
@@ -121,26 +122,47 @@ fill_scan_keys(ScanKey scan_keys, List *conditions, Relation index,
 	return true;
 }
 
+/* The same condition for another key. */
+static void
+set_scan_keys(ScanKey scan_keys, List *conditions, const Datum *key)
+{
+	ListCell   *cell;
+
+	foreach(cell, conditions)
+	{
+		Node	   *right = lsecond(lfirst_node(OpExpr, cell)->args);
+
+		(scan_keys++)->sk_argument =
+			key[castNode(Param, without_relabel(right))->paramid - 1];
+	}
+}
+
 /* The table is locked by the plan already. */
 static void
-read_index(Relation index, Model *model, ScanKey scan_keys, int nkeys,
-		   KeyReadTake take, void *arg)
+read_index(Relation index, Model *model, ScanKey scan_keys, List *conditions,
+		   int n, Datum **keys, KeyReadTake take, void *arg)
 {
+	int			nkeys = list_length(conditions);
 	Relation	table = table_open(model->relid, NoLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
 	IndexScanDesc scan = compat_index_beginscan(table, index,
 												GetActiveSnapshot(), nkeys);
 
-	index_rescan(scan, scan_keys, nkeys, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
-		take(slot, arg);
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		set_scan_keys(scan_keys, conditions, keys[i]);
+		index_rescan(scan, scan_keys, nkeys, NULL, 0);
+		while (index_getnext_slot(scan, ForwardScanDirection, slot))
+			take(slot, i, arg);
+	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(table, NoLock);
 }
 
 static bool
-read_by_plan(CachedPlan *cached, Model *model, const Datum *key,
+read_by_plan(CachedPlan *cached, Model *model, int n, Datum **keys,
 			 KeyReadTake take, void *arg)
 {
 	IndexScan  *plan = plain_index_scan(cached, model);
@@ -153,17 +175,17 @@ read_by_plan(CachedPlan *cached, Model *model, const Datum *key,
 	(void) compat_check_permissions(linitial_node(PlannedStmt,
 												  cached->stmt_list), true);
 	index = index_open(plan->indexid, AccessShareLock);
-	done = fill_scan_keys(scan_keys, plan->indexqual, index, key);
+	done = fill_scan_keys(scan_keys, plan->indexqual, index, keys[0]);
 	if (done)
-		read_index(index, model, scan_keys, list_length(plan->indexqual),
-				   take, arg);
+		read_index(index, model, scan_keys, plan->indexqual, n, keys, take,
+				   arg);
 	index_close(index, NoLock);
 	return done;
 }
 
 bool
-key_read(SPIPlanPtr plan, Model *model, const Datum *key, KeyReadTake take,
-		 void *arg)
+key_read(SPIPlanPtr plan, Model *model, int n, Datum **keys,
+		 KeyReadTake take, void *arg)
 {
 	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
 	ErrorContextCallback callback;
@@ -179,7 +201,7 @@ key_read(SPIPlanPtr plan, Model *model, const Datum *key, KeyReadTake take,
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	cached = GetCachedPlan(source, NULL, CurrentResourceOwner, NULL);
-	done = read_by_plan(cached, model, key, take, arg);
+	done = read_by_plan(cached, model, n, keys, take, arg);
 	ReleaseCachedPlan(cached, CurrentResourceOwner);
 	PopActiveSnapshot();
 	error_context_stack = callback.previous;

@@ -17,14 +17,18 @@
 #include "compat.h"
 #include "session/internal.h"
 
-/* Takes the row into the session if there is one, else only looks at it. */
+/* As many keys are looked up one by one where that needs no executor. */
+#define KEYS_BY_HAND 100
+
+/* Takes the rows into the session if there is one, else only looks at them. */
 typedef struct LoadReceiver
 {
 	DestReceiver pub;
 	Session    *session;
 	Model	   *model;
 	LoadMode	mode;
-	bool		found;
+	bool	   *found;			/* of each key */
+	int		   *at;				/* the key that it has come to */
 	TransactionId xmin;
 	int64		number;
 } LoadReceiver;
@@ -42,17 +46,18 @@ load_receive(TupleTableSlot *slot, DestReceiver *self)
 			row_version_number(receiver->model,
 							   row_of_loaded_slot(receiver->model, slot, 0,
 												  &receiver->xmin));
-	receiver->found = true;
+	receiver->found[*receiver->at] = true;
 	return true;
 }
 
 /* The same for a tuple as the table has it. */
 static void
-load_take(TupleTableSlot *slot, void *arg)
+load_take(TupleTableSlot *slot, int i, void *arg)
 {
 	LoadReceiver *receiver = arg;
 	bool		isnull;
 
+	*receiver->at = i;
 	if (receiver->session != NULL)
 		(void) session_take_tuple_of(receiver->session, receiver->model, slot,
 									 receiver->mode);
@@ -66,7 +71,7 @@ load_take(TupleTableSlot *slot, void *arg)
 												  MinTransactionIdAttributeNumber,
 												  &isnull));
 	}
-	receiver->found = true;
+	receiver->found[i] = true;
 }
 
 static char *
@@ -86,27 +91,43 @@ load_sql(const StatementSubject *subject)
 	return sql.data;
 }
 
-static void
-load_execute(LoadReceiver *receiver, const Datum *key)
+/* The row of one key, or false if there are more that need a statement. */
+static bool
+load_execute(LoadReceiver *receiver, int n, Datum **keys)
 {
 	Model	   *model = receiver->model;
 	Oid		   *argtypes = palloc(model->nkeys * sizeof(Oid));
-	Datum	   *values = palloc(model->nkeys * sizeof(Datum));
 	StatementSubject subject = {.kind = STATEMENT_LOAD,.model = model};
 	SPIPlanPtr	plan;
+	bool		done;
 
-	receiver->pub = *None_Receiver;
-	receiver->pub.receiveSlot = load_receive;
 	for (int i = 0; i < model->nkeys; i++)
-	{
 		argtypes[i] = model->keys[i].typid;
-		values[i] = key[i];
-	}
 	SPI_connect();
 	plan = statement_plan(&subject, model->nkeys, argtypes, load_sql);
-	if (!key_read(plan, model, key, load_take, receiver))
-		own_statement_execute(plan, values, NULL, &receiver->pub);
+	done = key_read(plan, model, n, keys, load_take, receiver);
+	if (!done && n == 1)
+	{
+		receiver->pub = *None_Receiver;
+		receiver->pub.receiveSlot = load_receive;
+		own_statement_execute(plan, keys[0], NULL, &receiver->pub);
+		done = true;
+	}
 	SPI_finish();
+	return done;
+}
+
+static bool
+load_one(LoadReceiver *receiver, const Datum *key)
+{
+	Datum	   *only = unconstify(Datum *, key);
+	bool		found = false;
+	int			at = 0;
+
+	receiver->found = &found;
+	receiver->at = &at;
+	(void) load_execute(receiver, 1, &only);
+	return found;
 }
 
 bool
@@ -119,19 +140,18 @@ session_load_by_key(Session *session, Model *model, const Datum *key,
 		.mode = populate_existing ? LOAD_OVERWRITE : LOAD_MISSING
 	};
 
-	load_execute(&receiver, key);
-	return receiver.found;
+	return load_one(&receiver, key);
 }
 
 bool
 row_exists(Model *model, const Datum *key, TransactionId *xmin, int64 *number)
 {
 	LoadReceiver receiver = {.model = model};
+	bool		found = load_one(&receiver, key);
 
-	load_execute(&receiver, key);
 	*xmin = receiver.xmin;
 	*number = receiver.number;
-	return receiver.found;
+	return found;
 }
 
 /* ------------------------------------------------------------------------
@@ -140,20 +160,16 @@ row_exists(Model *model, const Datum *key, TransactionId *xmin, int64 *number)
  */
 typedef struct KeysReceiver
 {
-	DestReceiver pub;
-	Session    *session;
-	Model	   *model;
-	LoadMode	mode;
-	bool	   *found;
-	int		   *at;
+	LoadReceiver load;
 	MemoryContext row_context;
 } KeysReceiver;
 
 static bool
 keys_receive(TupleTableSlot *slot, DestReceiver *self)
 {
-	KeysReceiver *receiver = (KeysReceiver *) self;
-	MemoryContext old = MemoryContextSwitchTo(receiver->row_context);
+	LoadReceiver *receiver = (LoadReceiver *) self;
+	MemoryContext row_context = ((KeysReceiver *) self)->row_context;
+	MemoryContext old = MemoryContextSwitchTo(row_context);
 
 	slot_getallattrs(slot);
 	*receiver->at = DatumGetInt64(slot->tts_values[slot->tts_nvalid - 1]) - 1;
@@ -161,7 +177,7 @@ keys_receive(TupleTableSlot *slot, DestReceiver *self)
 							   receiver->mode);
 	receiver->found[*receiver->at] = true;
 	MemoryContextSwitchTo(old);
-	MemoryContextReset(receiver->row_context);
+	MemoryContextReset(row_context);
 	return true;
 }
 
@@ -200,19 +216,20 @@ load_all_sql(const StatementSubject *subject)
 }
 
 static void
-load_all_execute(KeysReceiver *receiver, int n, Datum **keys)
+load_all_execute(const LoadReceiver *load, int n, Datum **keys)
 {
-	Model	   *model = receiver->model;
+	KeysReceiver receiver = {.load = *load};
+	Model	   *model = load->model;
 	StatementSubject subject = {.kind = STATEMENT_LOAD_ALL,.model = model};
 	Datum	   *rows;
 	Datum		value;
 
 	SPI_connect();
-	receiver->pub = *None_Receiver;
-	receiver->pub.receiveSlot = keys_receive;
-	receiver->row_context = AllocSetContextCreate(CurrentMemoryContext,
-												  "pg_orm loaded row",
-												  ALLOCSET_SMALL_SIZES);
+	receiver.load.pub = *None_Receiver;
+	receiver.load.pub.receiveSlot = keys_receive;
+	receiver.row_context = AllocSetContextCreate(CurrentMemoryContext,
+												 "pg_orm loaded row",
+												 ALLOCSET_SMALL_SIZES);
 	rows = palloc(n * sizeof(Datum));
 	for (int i = 0; i < n; i++)
 		rows[i] = row_of_key(model, keys[i]);
@@ -220,7 +237,7 @@ load_all_execute(KeysReceiver *receiver, int n, Datum **keys)
 											false, TYPALIGN_DOUBLE));
 	own_statement_execute(statement_plan(&subject, 1, &model->array_type,
 										 load_all_sql), &value, NULL,
-						  &receiver->pub);
+						  &receiver.load.pub);
 	SPI_finish();
 }
 
@@ -238,30 +255,17 @@ void
 session_load_by_keys(Session *session, Model *model, int n, Datum **keys,
 					 LoadMode mode, bool *found, int *at)
 {
+	LoadReceiver receiver = {
+		.session = session,
+		.model = model,
+		.mode = mode,
+		.found = found,
+		.at = at
+	};
+
 	*at = 0;
-	if (n == 1)
-	{
-		LoadReceiver receiver = {
-			.session = session,
-			.model = model,
-			.mode = mode
-		};
-
-		load_execute(&receiver, keys[0]);
-		found[0] = receiver.found;
-	}
-	else
-	{
-		KeysReceiver receiver = {
-			.session = session,
-			.model = model,
-			.mode = mode,
-			.found = found,
-			.at = at
-		};
-
+	if (n > KEYS_BY_HAND || !load_execute(&receiver, n, keys))
 		load_all_execute(&receiver, n, keys);
-	}
 	for (int i = 0; i < n && mode != LOAD_MISSING; i++)
 	{
 		if (!found[i])
