@@ -43,6 +43,7 @@ typedef struct KeptReader
 	int			length;
 	List	   *search_path;
 	uint64		changes;		/* catalog_changes, when it was made */
+	uint64		generation;		/* of the metadata, before it was made */
 	bool		in_use;
 	bool		dropped;		/* not in the list, freed by who uses it */
 } KeptReader;
@@ -121,7 +122,8 @@ static bool
 kept_reader_is_valid(KeptReader *kept, List *search_path)
 {
 	return kept->changes == catalog_changes &&
-		reader_is_valid(kept->reader) && equal(kept->search_path, search_path);
+		kept->generation == model_generation() &&
+		equal(kept->search_path, search_path);
 }
 
 /* The reader that was asked for, whether it is still valid or not. */
@@ -171,6 +173,7 @@ kept_reader_make(const char *call, Model *model, const char *selection,
 	kept->selection = pnstrdup(selection, length);
 	kept->length = length;
 	kept->changes = catalog_changes;
+	kept->generation = model_generation();
 	kept->search_path = fetch_search_path(true);
 	request.selection = selection_create(model, kept->selection);
 	kept->reader = reader_create(&request);

@@ -166,7 +166,6 @@ struct Reader
 	DocumentSink sink;			/* that takes rows at once, or NULL */
 	void	   *sink_arg;
 	bool		running;		/* or stopped by an error */
-	uint64		generation;		/* of the metadata it was made with */
 };
 
 /* ------------------------------------------------------------------------

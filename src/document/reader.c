@@ -497,7 +497,6 @@ reader_create(const ReaderRequest *request)
 											"pg_orm document row",
 											ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&reader->buffer);
-	reader->generation = model_generation();
 	reader->root = level_create(reader, request->selection, NULL, NULL,
 								request->etag);
 	return reader;
@@ -517,12 +516,6 @@ reader_set_criteria(Reader *reader, const ReaderRequest *criteria)
 	request->offset = criteria->offset;
 	reader->root->compositions[SOURCE_CRITERIA] = NULL;
 	reader->root->statements[SOURCE_CRITERIA] = NULL;
-}
-
-bool
-reader_is_valid(Reader *reader)
-{
-	return reader->generation == model_generation();
 }
 
 Selection *

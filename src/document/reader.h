@@ -4,8 +4,8 @@
  *	  Reading documents.
  *
  * A Reader is made once for a selection and may be run any number of times
- * while reader_is_valid; everything of it is below the memory context that it
- * was made in.  A run executes at most one statement for each level of the
+ * while model_generation() is what it was before; everything of it is below the
+ * memory context that it was made in.  A run executes at most one statement for each level of the
  * selection, all of them with the active snapshot.
  *
  *-------------------------------------------------------------------------
@@ -54,7 +54,6 @@ extern Reader *reader_create(const ReaderRequest *request);
  * them, since they are of the fields' criteria as well.
  */
 extern void reader_set_criteria(Reader *reader, const ReaderRequest *criteria);
-extern bool reader_is_valid(Reader *reader);
 extern Selection *reader_selection(Reader *reader);
 
 /*

@@ -322,6 +322,9 @@ metadata_model(Oid relid)
 		return entry->model;
 	if (entry->unmapped)
 		return NULL;
+	/* whatever was made from the old one since it became invalid is stale */
+	if (entry->model != NULL)
+		model_generation_counter++;
 	rebuild(entry);
 	return entry->model;
 }

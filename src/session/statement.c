@@ -144,6 +144,7 @@ statement_plan(const StatementSubject *subject, int nargs, Oid *argtypes,
 	Statement  *entry;
 	SPIPlanPtr	plan;
 	bool		found;
+	uint64		generation;
 	MemoryContext old;
 
 	if (statements == NULL)
@@ -152,6 +153,8 @@ statement_plan(const StatementSubject *subject, int nargs, Oid *argtypes,
 	if (entry != NULL && entry->generation == model_generation())
 		return entry->plan;
 
+	/* news that come while it is made may be of what it is made from */
+	generation = model_generation();
 	plan = statement_prepare(subject, nargs, argtypes, make_text);
 	if (entry == NULL && statements->members >= STATEMENTS_MAX)
 	{
@@ -166,6 +169,6 @@ statement_plan(const StatementSubject *subject, int nargs, Oid *argtypes,
 	if (found)
 		plan_retire(entry->plan);
 	entry->plan = plan;
-	entry->generation = model_generation();
+	entry->generation = generation;
 	return plan;
 }
