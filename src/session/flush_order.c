@@ -229,6 +229,7 @@ List *
 flush_order(List *batches)
 {
 	List	   *relids = NIL;
+	bool		only_updates = true;
 	List	   *edges;
 	List	   *order;
 	ListCell   *cell;
@@ -239,7 +240,11 @@ flush_order(List *batches)
 
 		if (!batch->model->association)
 			relids = list_append_unique_oid(relids, batch->model->relid);
+		only_updates = only_updates && batch->kind != STATEMENT_INSERT &&
+			batch->kind != STATEMENT_DELETE;
 	}
+	if (only_updates && list_length(relids) < 2)
+		return relids;
 	list_sort(relids, list_oid_cmp);	/* the same in every backend */
 	edges = edges_between(relids);
 	order = order_tables(relids, edges);

@@ -545,6 +545,7 @@ extern HeapTuple row_draft_form(Model *model, const RowDraft *draft);
  * evaluated now; the columns filled are added to *given.
  */
 extern Datum row_with_defaults(Model *model, Datum row, Bitmapset **given);
+extern void row_init(void);
 extern void row_xact_end(void);
 
 /* 428C9 if an identity column that is always generated is among those. */

@@ -6,27 +6,32 @@
  * The conversion of JSON values is jsonb_populate_record's, called through a
  * FmgrInfo; the defaults are the table's own expressions.  These are kept per
  * model and user until metadata changes; what is made to call functions lasts
- * for a transaction, since that is what such functions may rely on.  Plain
- * documents take a shorter way: see row_draft.c.
+ * for a transaction, since that is what such functions may rely on, but where
+ * defaults are as simple as a sequence's next value.  Plain documents take a
+ * shorter way: see row_draft.c.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "session/row_maker.h"
@@ -38,6 +43,9 @@
 static HTAB *row_makers = NULL;
 static MemoryContext row_makers_context = NULL;
 static RowMaker *last_maker = NULL; /* of them, or NULL */
+
+/* Moves when functions are altered, or the right to execute them is. */
+static uint64 functions_generation = 0;
 
 /* ------------------------------------------------------------------------
  * preparation
@@ -66,6 +74,18 @@ row_xact_end(void)
 	MemoryContextDelete(row_makers_context);
 	row_makers = NULL;
 	last_maker = NULL;
+}
+
+static void
+functions_invalidate(Datum arg, int cacheid, uint32 hashvalue)
+{
+	functions_generation++;
+}
+
+void
+row_init(void)
+{
+	CacheRegisterSyscacheCallback(PROCOID, functions_invalidate, (Datum) 0);
 }
 
 static bool
@@ -105,6 +125,7 @@ is_maker_of(RowMaker *maker, Model *model)
 	return maker != NULL && maker->key.relid == model->relid &&
 		maker->key.userid == GetUserId() && maker->context != NULL &&
 		maker->generation == model_generation() &&
+		(!maker->lasting || maker->functions == functions_generation) &&
 		(!maker->has_domains || maker->lxid == compat_my_lxid());
 }
 
@@ -116,8 +137,11 @@ row_maker_use(RowMaker *maker)
 	{
 		maker->lxid = compat_my_lxid();
 		maker->populate = NULL;
-		maker->estate = NULL;
-		maker->states = NULL;
+		if (!maker->lasting)
+		{
+			maker->estate = NULL;
+			maker->states = NULL;
+		}
 	}
 	return last_maker = maker;
 }
@@ -165,6 +189,36 @@ row_maker_populate(RowMaker *maker, Model *model)
 	return maker->populate = populate;
 }
 
+static bool
+is_no_builtin(Oid function, void *context)
+{
+	return function >= FirstNormalObjectId;
+}
+
+/* Does an expression call anything that may rely on how long it lives? */
+static bool
+is_delicate(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Const:
+		case T_NextValueExpr:
+		case T_SQLValueFunction:
+			return false;
+		case T_List:
+		case T_FuncExpr:
+		case T_OpExpr:
+		case T_RelabelType:
+		case T_CoerceViaIO:
+			return check_functions_in_node(node, is_no_builtin, NULL) ||
+				expression_tree_walker(node, is_delicate, NULL);
+		default:
+			return true;
+	}
+}
+
 void
 row_maker_need_defaults(RowMaker *maker, Model *model)
 {
@@ -172,6 +226,7 @@ row_maker_need_defaults(RowMaker *maker, Model *model)
 	TupleDesc	tupdesc;
 	MemoryContext old;
 	Expr	  **defaults;
+	bool		lasting = !maker->has_domains;
 
 	if (maker->defaults != NULL)
 		return;
@@ -185,16 +240,20 @@ row_maker_need_defaults(RowMaker *maker, Model *model)
 
 		if (!attribute->attisdropped && attribute->attgenerated == '\0')
 			defaults[i] = (Expr *) build_column_default(relation, i + 1);
+		lasting = lasting && !is_delicate((Node *) defaults[i], NULL);
 	}
 	MemoryContextSwitchTo(old);
 	table_close(relation, NoLock);
 	maker->defaults = defaults;
+	maker->lasting = lasting;
+	maker->functions = functions_generation;
 }
 
 void
 row_maker_need_state(RowMaker *maker, Model *model, int attribute)
 {
-	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	MemoryContext old = MemoryContextSwitchTo(maker->lasting ? maker->context :
+											  TopTransactionContext);
 
 	if (maker->estate == NULL)
 		maker->estate = CreateExecutorState();

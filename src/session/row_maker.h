@@ -30,10 +30,12 @@ typedef struct RowMaker
 								 * whose defaults come and go unnoticed */
 	Expr	  **defaults;		/* by attribute, NULL where there is none; the
 								 * array is NULL until wanted */
-	struct ColumnInput *inputs; /* the same */
+	bool		lasting;		/* they can be kept ready to be evaluated */
+	uint64		functions;		/* of the functions, if so */
+	struct ColumnInput *inputs; /* by attribute; NULL until wanted */
 	List	   *shapes;			/* DocumentShape *, in row_draft.c */
 
-	/* in the present transaction */
+	/* in the present transaction, the last two longer if they are lasting */
 	LocalTransactionId lxid;
 	FmgrInfo   *populate;		/* jsonb_populate_record of the row type */
 	EState	   *estate;			/* of the defaults */

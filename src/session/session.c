@@ -648,5 +648,6 @@ session_init(void)
 	RegisterXactCallback(sessions_xact_callback, NULL);
 	RegisterSubXactCallback(sessions_subxact_callback, NULL);
 	access_init();
+	row_init();
 	autoflush_init();
 }
