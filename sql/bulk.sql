@@ -292,6 +292,21 @@ SELECT orm.delete_where(NULL::many, 'id < 6000');
 SELECT orm.get(NULL::many, 1) IS NULL AS gone, orm.get(NULL::many, 6000);
 ROLLBACK;
 
+-- what a view returns may be changed again by triggers of its table
+CREATE VIEW few AS SELECT id, n FROM many;
+SELECT orm.map('few', 'Few', primary_key => '{id}');
+CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        UPDATE many SET n = -NEW.n WHERE id = NEW.id AND NEW.n > 0;
+        RETURN NULL;
+    END $$;
+CREATE TRIGGER again AFTER UPDATE ON many FOR EACH ROW EXECUTE FUNCTION again();
+BEGIN;
+SELECT * FROM orm.query(NULL::few, 'id IN (1, 2)', 'id');
+SELECT orm.update_where(NULL::few, 'id < 3', set => 'n = id', synchronize_session => 'fetch');
+SELECT orm.get(NULL::few, 1), orm.get(NULL::few, 2);
+ROLLBACK;
+
 -- untyped parameters, as drivers send them
 PREPARE change AS SELECT orm.update_where(NULL::users, $1, $2, params => $3, synchronize_session => $4);
 BEGIN;

@@ -500,11 +500,15 @@ check_at_most(BulkCall *call, uint64 nrows)
 					call->at_most)));
 }
 
-/* Could triggers, cascades or functions change a row after RETURNING? */
+/*
+ * Could triggers, cascades or functions change a row after RETURNING?  Those
+ * behind a view, a rule or a foreign table are not known here.
+ */
 static bool
 may_change_again(KeptStatement *kept, const TableTraits *traits)
 {
-	return traits->triggers || traits->cascades || kept->is_volatile;
+	return traits->triggers || traits->cascades || !traits->plain ||
+		kept->is_volatile;
 }
 
 static uint64

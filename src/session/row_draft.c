@@ -18,6 +18,8 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "funcapi.h"
+#include "nodes/primnodes.h"
+#include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -411,6 +413,31 @@ shape_of(RowMaker *maker, Model *model, const DocumentEntry *entries,
  * drafts
  * ------------------------------------------------------------------------
  */
+/*
+ * LOCALTIMESTAMP is the same for the whole transaction in a time zone, and
+ * takes longer to be worked out than all else that is done for a column.
+ */
+static Datum
+default_value(ExprState *state, ExprContext *econtext, bool *isnull)
+{
+	static LocalTransactionId last_lxid;
+	static pg_tz *last_timezone;
+	static Datum last_value;
+	Expr	   *expr = state->expr;
+
+	if (!IsA(expr, SQLValueFunction) ||
+		castNode(SQLValueFunction, expr)->op != SVFOP_LOCALTIMESTAMP)
+		return ExecEvalExpr(state, econtext, isnull);
+	if (last_lxid != compat_my_lxid() || last_timezone != session_timezone)
+	{
+		last_value = ExecEvalExpr(state, econtext, isnull);
+		last_lxid = compat_my_lxid();
+		last_timezone = session_timezone;
+	}
+	*isnull = false;
+	return last_value;
+}
+
 static void
 draft_take_defaults(RowDraft *draft, const DocumentShape *shape,
 					ExprState **states, ExprContext *econtext, Model *model)
@@ -420,9 +447,9 @@ draft_take_defaults(RowDraft *draft, const DocumentShape *shape,
 		int			attribute = shape->defaults[i] - 1;
 
 		if (states[attribute] != NULL)
-			draft->values[attribute] = ExecEvalExpr(states[attribute],
-													econtext,
-													&draft->nulls[attribute]);
+			draft->values[attribute] =
+				default_value(states[attribute], econtext,
+							  &draft->nulls[attribute]);
 		else
 			draft->nulls[attribute] =
 				!row_first_version(model, &draft->values[attribute]);
