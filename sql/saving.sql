@@ -244,6 +244,25 @@ UPDATE person_doc SET data = jsonb_set(data, '{hobby}', jsonb_build_object('code
 	WHERE nid BETWEEN 601 AND 603 RETURNING data -> 'hobby' AS hobby;
 UPDATE person_doc SET data = jsonb_set(data, '{clubs,0,motto}', '"bad"') WHERE nid = 602;
 
+-- objects of one class are read together, whatever leads to them; what was written is not read again
+CREATE TABLE fan (club text REFERENCES club, person int REFERENCES person, PRIMARY KEY (club, person));
+SELECT orm.relate('Person', 'likes', 'Club', secondary => 'fan', backref => 'fans');
+SELECT split_part(x, ' ', 3) AS kind, split_part(x, ' ', 4) AS model, count(*) FROM orm.explain(
+	$$SELECT orm.save('Person', '{"name": "new", "clubs": [{"name": "c1"}, {"name": "c2"}], "likes": [{"name": "c3"}]}', '{ nid name clubs { name } likes { name } }')$$) x
+	WHERE x LIKE '/*%' GROUP BY 1, 2 ORDER BY 1, 2;
+SELECT split_part(x, ' ', 3) AS kind, split_part(x, ' ', 4) AS model, count(*) FROM orm.explain(
+	$$SELECT orm.save('Person', '{"nid": 1, "name": "flat", "room": 7}')$$) x WHERE x LIKE '/*%' GROUP BY 1, 2 ORDER BY 1, 2;
+-- but by a trigger after the statement it may be another row
+CREATE FUNCTION rename() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE person SET name = name || '!' WHERE nid = NEW.nid;
+	RETURN NULL;
+END $$;
+CREATE TRIGGER rename AFTER UPDATE OF room ON person FOR EACH ROW EXECUTE FUNCTION rename();
+SELECT orm.save('Person', '{"nid": 1, "name": "flat", "room": 8}');
+DROP TRIGGER rename ON person;
+DROP FUNCTION rename();
+
 --
 -- row security: what was read for a call is not read once more
 --

@@ -226,12 +226,13 @@ typedef struct NodeGroup
 {
 	Selection  *selection;
 	List	   *nodes;
+	bool		is_looked_up;
 } NodeGroup;
 
 static List *
 add_group(List *groups, Selection *selection, List *nodes)
 {
-	NodeGroup  *group = palloc(sizeof(NodeGroup));
+	NodeGroup  *group = palloc0(sizeof(NodeGroup));
 
 	group->selection = selection;
 	group->nodes = nodes;
@@ -251,18 +252,18 @@ look_up_groups(SaveContext *context, List *groups)
 		List	   *nodes = NIL;
 		ListCell   *other;
 
+		if (group->is_looked_up)
+			continue;
 		foreach(other, groups)
 		{
 			NodeGroup  *same = lfirst(other);
 
 			if (same->selection->model != model)
 				continue;
-			if (other < cell)
-				break;
 			nodes = list_concat(nodes, same->nodes);
+			same->is_looked_up = true;
 		}
-		if (nodes != NIL)
-			look_up(context, model, nodes);
+		look_up(context, model, nodes);
 	}
 }
 
