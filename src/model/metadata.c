@@ -289,7 +289,9 @@ rebuild(CacheEntry *entry)
 	Model	   *model;
 	bool		was_watched = entry->watched;
 	uint64		before;
-	int			attempts = 0;
+
+	/* once is enough where each look is news */
+	int			attempts = debug_discard_caches > 0 ? MAX_BUILD_ATTEMPTS : 0;
 
 	/* makes the callback heed this relation from before the first look */
 	entry->watched = true;
