@@ -160,6 +160,50 @@ SELECT comes_back, length(stored) FROM add_two(jsonb_build_array(
 	jsonb_build_object('big', (SELECT string_agg(md5(i::text), '')
 		FROM generate_series(1, 3000) i))));
 
+-- rows that are more than one statement is given, without and with what comes
+-- back; those that reference each other go by one
+CREATE TABLE wide (id int PRIMARY KEY, above int, body text);
+SELECT orm.map('wide', class => 'Wide');
+CREATE FUNCTION wide_documents(above int) RETURNS jsonb LANGUAGE sql AS $$
+	SELECT jsonb_agg(jsonb_build_object('id', i, 'body', repeat('x', 1000),
+		'above', i + above))
+	FROM generate_series(3000, 1, -1) i
+$$;
+CREATE FUNCTION wide_shown() RETURNS TABLE (state text, objects bigint, stored bigint, sum bigint, bytes bigint)
+LANGUAGE sql AS $$
+	SELECT o.state, count(*), (SELECT count(*) FROM wide), (SELECT sum(id) FROM wide),
+		(SELECT sum(length(body)) FROM wide)
+	FROM orm.session_objects o GROUP BY o.state ORDER BY o.state
+$$;
+BEGIN;
+SELECT count(*), sum(id) FROM orm.add_all(NULL::wide, wide_documents(NULL));
+SET LOCAL orm.autoflush = off;
+DO $$ BEGIN
+	PERFORM orm.flush();
+	RAISE 'undone';
+EXCEPTION WHEN raise_exception THEN NULL;
+END $$;
+SELECT * FROM wide_shown();
+SELECT orm.flush();
+SELECT (orm.set(w, '{"above": 7}')).above FROM orm.get(NULL::wide, 2999) w;
+SELECT orm.flush();
+SELECT * FROM wide_shown();
+SELECT id, above, length(body) FROM wide WHERE above = 7;
+ROLLBACK;
+ALTER TABLE wide ADD COLUMN twice int GENERATED ALWAYS AS (id * 2) STORED;
+BEGIN;
+SELECT count(*), sum(id) FROM orm.add_all(NULL::wide, wide_documents(NULL));
+SELECT orm.flush();
+SELECT sum((orm.get(NULL::wide, i)).twice) FROM generate_series(1, 3000) i;
+SELECT * FROM wide_shown();
+ROLLBACK;
+ALTER TABLE wide ADD FOREIGN KEY (above) REFERENCES wide;
+BEGIN;
+SELECT count(*), sum(id) FROM orm.add_all(NULL::wide, wide_documents(0));
+SELECT orm.flush();
+SELECT * FROM wide_shown();
+ROLLBACK;
+
 RESET ROLE;
 \c postgres
 DROP DATABASE regress_orm_stored_as_sent;
