@@ -187,6 +187,58 @@ COMMIT;
 SELECT * FROM nest ORDER BY id;
 SELECT orm.add(NULL::nest, '{"id": 1, "depth": 5, "inner_id": null}');
 
+-- what rows are made by is kept from transaction to transaction, until what
+-- the table says of its defaults changes: itself, a domain, a function, or
+-- the right to execute it
+CREATE DOMAIN humour AS text DEFAULT 'calm';
+CREATE FUNCTION place() RETURNS text LANGUAGE sql AS $$SELECT 'here'$$;
+CREATE SEQUENCE entry_ids;
+CREATE TABLE entry (id int PRIMARY KEY DEFAULT nextval('entry_ids'),
+	n int DEFAULT 1, at text DEFAULT place());
+CREATE TABLE diary (id int PRIMARY KEY DEFAULT nextval('entry_ids'), m humour);
+SELECT orm.map('entry'), orm.map('diary');
+SELECT * FROM orm.add(NULL::entry, '{}');
+SELECT * FROM orm.add(NULL::entry, '{}');
+SELECT * FROM orm.add(NULL::diary, '{}');
+ALTER TABLE entry ALTER n SET DEFAULT 2;
+ALTER DOMAIN humour SET DEFAULT 'wild';
+CREATE OR REPLACE FUNCTION place() RETURNS text LANGUAGE sql AS $$SELECT 'there'$$;
+SELECT * FROM orm.add(NULL::entry, '{}');
+SELECT * FROM orm.add(NULL::diary, '{}');
+ALTER TABLE entry ALTER at DROP DEFAULT;
+SELECT * FROM orm.add(NULL::entry, '{}');
+ALTER TABLE entry ALTER at SET DEFAULT place();
+REVOKE EXECUTE ON FUNCTION place() FROM PUBLIC, CURRENT_USER;
+SELECT * FROM orm.add(NULL::entry, '{}');
+
+-- one row is sent by its columns, and has to be what it would be in an array
+CREATE TABLE exact (id numeric(6,2) PRIMARY KEY, c char(4), v varchar(3),
+	b bit(3), a int[], at timestamp(1), dropped int, r entry);
+ALTER TABLE exact DROP dropped;
+SELECT orm.map('exact');
+BEGIN;
+SELECT * FROM orm.add(NULL::exact, '{"id": 1.005, "c": "ab", "v": "abc", "b": "101",
+	"a": [1, null], "at": "2000-01-01 00:00:00.16", "r": {"id": 1, "n": 2}}');
+SELECT * FROM exact;
+SELECT orm.set(x, '{"c": "c", "a": null, "r": {"id": 3}}') FROM exact x;
+SELECT * FROM exact;
+SELECT orm.set(x, '{"id": 2, "v": null}') FROM exact x;
+SELECT * FROM exact;
+SELECT orm.delete(x) FROM exact x;
+SELECT * FROM exact;
+COMMIT;
+
+-- rows from before a column was added
+CREATE TABLE grown (id int PRIMARY KEY);
+INSERT INTO grown VALUES (1), (2);
+ALTER TABLE grown ADD n int DEFAULT 7;
+SELECT orm.map('grown');
+BEGIN;
+SELECT * FROM orm.get(NULL::grown, 1);
+SELECT orm.set(g, '{"id": 3}') FROM grown g WHERE id = 2;
+SELECT * FROM grown ORDER BY id;
+COMMIT;
+
 RESET ROLE;
 \c postgres
 DROP DATABASE regress_orm_plain_documents;
