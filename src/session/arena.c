@@ -17,6 +17,8 @@
  */
 #include "postgres.h"
 
+#include "utils/memdebug.h"
+
 #include "compat.h"
 #include "session/internal.h"
 
@@ -67,6 +69,7 @@ block_create(Session *session, const ArenaBlock *before)
 
 	block->next = NULL;
 	block->size = size;
+	VALGRIND_MAKE_MEM_NOACCESS(block + 1, size);
 	return block;
 }
 
@@ -97,6 +100,16 @@ blocks_free(ArenaBlock *block)
 	}
 }
 
+/* Makes use of memory that is free show, as pfree() does. */
+static void
+clobber(void *pointer, Size size)
+{
+#ifdef CLOBBER_FREED_MEMORY
+	wipe_mem(pointer, size);
+#endif
+	VALGRIND_MAKE_MEM_NOACCESS(pointer, size);
+}
+
 /* Nothing that was allocated is used any more. */
 void
 arena_reset(Session *session)
@@ -108,6 +121,7 @@ arena_reset(Session *session)
 		return;
 	for (ArenaBlock *block = arena->first; block != NULL; block = block->next)
 	{
+		clobber(block + 1, block->size);
 		kept += block->size;
 		if (block->next != NULL && kept + block->next->size > ARENA_KEPT)
 		{
@@ -135,12 +149,15 @@ arena_alloc(Session *session, Size size)
 	piece = arena->free[size / ARENA_UNIT];
 	if (piece != NULL)
 	{
+		VALGRIND_MAKE_MEM_DEFINED(piece, sizeof(FreePiece));
 		arena->free[size / ARENA_UNIT] = piece->next;
+		VALGRIND_MAKE_MEM_UNDEFINED(piece, size);
 		return piece;
 	}
 	if (arena->end - arena->next < size)
 		arena_next_block(session);
 	arena->next += size;
+	VALGRIND_MAKE_MEM_UNDEFINED(arena->next - size, size);
 	return arena->next - size;
 }
 
@@ -156,9 +173,9 @@ arena_free(Session *session, void *pointer, Size size)
 		pfree(pointer);
 		return;
 	}
-#ifdef CLOBBER_FREED_MEMORY
-	memset(pointer, 0x7F, size);
-#endif
+	clobber(pointer, size);
+	VALGRIND_MAKE_MEM_UNDEFINED(piece, sizeof(FreePiece));
 	piece->next = arena->free[size / ARENA_UNIT];
+	VALGRIND_MAKE_MEM_NOACCESS(piece, sizeof(FreePiece));
 	arena->free[size / ARENA_UNIT] = piece;
 }
