@@ -370,10 +370,11 @@ sessions_expire_ancestors(Oid relid)
 {
 	static Oid	orphan = InvalidOid;
 	static uint64 generation;
+	uint64		before = model_generation();
 	List	   *parents;
 	ListCell   *cell;
 
-	if (relid == orphan && generation == model_generation())
+	if (relid == orphan && generation == before)
 		return;
 	parents = relation_parents(relid);
 	foreach(cell, parents)
@@ -384,7 +385,7 @@ sessions_expire_ancestors(Oid relid)
 	if (parents == NIL && model_by_relid(relid, true) != NULL)
 	{
 		orphan = relid;
-		generation = model_generation();
+		generation = before;
 	}
 }
 
