@@ -400,11 +400,15 @@ Selection *
 view_selection(Relation relation)
 {
 	Trigger    *trigger = write_trigger(relation);
+	char	   *class_name;
+	char	   *selection;
 
 	if (trigger == NULL)
 		report_no_orm_view(RelationGetRelationName(relation));
-	return selection_create(model_by_class(trigger->tgargs[0], false),
-							trigger->tgargs[1]);
+	/* the trigger is the relation cache's, and goes when news come */
+	class_name = pstrdup(trigger->tgargs[0]);
+	selection = pstrdup(trigger->tgargs[1]);
+	return selection_create(model_by_class(class_name, false), selection);
 }
 
 PG_FUNCTION_INFO_V1(orm_drop_view);
