@@ -84,7 +84,6 @@ PARTS = \
 	document/selection \
 	document/resolve \
 	document/render \
-	document/rendered \
 	document/key_table \
 	document/level \
 	document/level_sql \

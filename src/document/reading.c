@@ -20,12 +20,12 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
 #include "document/kept_reader.h"
-#include "document/render.h"
 #include "session/session.h"
 
 /* A document as a value in the memory context of the caller. */
@@ -243,12 +243,11 @@ Datum
 orm_row_document(PG_FUNCTION_ARGS)
 {
 	SingleDocument document;
-	char	   *json;
 
 	if (!document_of_row(fcinfo, "orm.row_document", false, &document))
 		PG_RETURN_NULL();
-	json = text_to_cstring(document.json);
-	return rendered_to_jsonb(json, strlen(json));
+	return DirectFunctionCall1(jsonb_in,
+							   CStringGetDatum(text_to_cstring(document.json)));
 }
 
 PG_FUNCTION_INFO_V1(orm_row_etag);

@@ -78,7 +78,4 @@ extern void render_canonical(Renderer *renderer, Datum value,
 extern int	canonical_settings_begin(void);
 extern void canonical_settings_end(int nest_level);
 
-/* in rendered.c: a document as jsonb; it ends with a zero byte. */
-extern Datum rendered_to_jsonb(char *json, int length);
-
 #endif							/* PG_ORM_DOCUMENT_RENDER_H */

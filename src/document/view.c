@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -32,7 +33,6 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
-#include "document/render.h"
 #include "document/saving.h"
 #include "document/view.h"
 #include "session/graph.h"
@@ -112,13 +112,19 @@ read_stored(DocumentReaders *readers, bool etag, int n, Datum **keys,
 	SPI_finish();
 }
 
+static Datum
+json_to_jsonb(char *json)
+{
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(json));
+}
+
 static void
 stored_sink(void *arg, StringInfo json, const char *etag)
 {
 	StoredDocument *stored = arg;
 	MemoryContext old = MemoryContextSwitchTo(stored->context);
 
-	stored->data = rendered_to_jsonb(json->data, json->len);
+	stored->data = json_to_jsonb(json->data);
 	stored->etag = cstring_to_text(etag);
 	MemoryContextSwitchTo(old);
 }
@@ -257,10 +263,10 @@ save_documents(DocumentReaders *readers, List *documents, bool many)
 				&result);
 	appendStringInfoChar(&result, ']');
 	if (many)
-		return rendered_to_jsonb(result.data, result.len);
+		return json_to_jsonb(result.data);
 	/* without the brackets */
 	result.data[result.len - 1] = '\0';
-	return rendered_to_jsonb(result.data + 1, result.len - 2);
+	return json_to_jsonb(result.data + 1);
 }
 
 PG_FUNCTION_INFO_V1(orm_save);
