@@ -28,7 +28,7 @@
  * ------------------------------------------------------------------------
  */
 static void
-add_columns(FlushColumns *result, Model *model, Bitmapset *columns)
+add_columns(FlushColumns *result, Bitmapset *columns)
 {
 	int			member = -1;
 
@@ -60,7 +60,7 @@ flush_columns(const StatementSubject *subject)
 			if (model->version_attnum != InvalidAttrNumber)
 				columns = bms_del_member(bms_copy(columns),
 										 column_member(model->version_attnum));
-			add_columns(&result, model, columns);
+			add_columns(&result, columns);
 			add_key(&result, model);
 			result.version = true;
 			break;
@@ -78,7 +78,7 @@ flush_columns(const StatementSubject *subject)
 					subject->relationship->local_attnums[i];
 			break;
 		default:
-			add_columns(&result, model, columns);
+			add_columns(&result, columns);
 	}
 	return result;
 }
@@ -109,6 +109,23 @@ sent_version_sql(const StatementSubject *subject)
 	return subject->one ? psprintf("$%d", flush_columns(subject).n + 1) : "r.v";
 }
 
+/* A column of the rows that unnest gives, or what is the n-th of a single one. */
+static char *
+row_column_sql(const StatementSubject *subject, int n, Model *model,
+			   AttrNumber attnum)
+{
+	return subject->one ? psprintf("$%d", n) :
+		psprintf("r.%s", column_sql(model, attnum));
+}
+
+/* " FROM pg_catalog.unnest($1) AS r", for rows that come in an array */
+static char *
+rows_sql(const StatementSubject *subject, const char *keyword)
+{
+	return subject->one ? "" :
+		psprintf(" %s pg_catalog.unnest($1) AS r", keyword);
+}
+
 /* ------------------------------------------------------------------------
  * rows of a model
  * ------------------------------------------------------------------------
@@ -123,6 +140,7 @@ insert_sql(const StatementSubject *subject)
 	StringInfoData names,
 				values;
 	int			member = -1;
+	int			n = 0;
 
 	if (bms_is_empty(columns))
 		return psprintf("/* pg_orm flush %s */ INSERT INTO %s AS t DEFAULT VALUES RETURNING t.*",
@@ -132,21 +150,17 @@ insert_sql(const StatementSubject *subject)
 	while ((member = bms_next_member(columns, member)) >= 0)
 	{
 		AttrNumber	attnum = member_column(member);
-		const char *separator = names.len > 0 ? ", " : "";
-		const char *column = column_sql(model, attnum);
+		const char *separator = n++ > 0 ? ", " : "";
 
-		appendStringInfo(&names, "%s%s", separator, column);
-		if (subject->one)
-			appendStringInfo(&values, "%s%s", separator,
-							 sent_sql(subject, false, attnum));
-		else
-			appendStringInfo(&values, "%sr.%s", separator, column);
+		appendStringInfo(&names, "%s%s", separator, column_sql(model, attnum));
+		appendStringInfo(&values, "%s%s", separator,
+						 row_column_sql(subject, n, model, attnum));
 	}
 	return psprintf("/* pg_orm flush %s */ INSERT INTO %s AS t (%s) OVERRIDING SYSTEM VALUE "
 					"%s%s%s%s",
 					class_comment(model), model->relation_name, names.data,
 					subject->one ? "VALUES (" : "SELECT ", values.data,
-					subject->one ? ")" : " FROM pg_catalog.unnest($1) AS r",
+					subject->one ? ")" : rows_sql(subject, "FROM"),
 					returning);
 }
 
@@ -166,14 +180,19 @@ append_alias_list(StringInfo sql, Model *model, char prefix)
 	}
 }
 
+/* " FROM ROWS FROM (...) AS r (...)", for rows that come in an array */
 static char *
-sent_rows_sql(Model *model, bool with_old)
+sent_rows_sql(const StatementSubject *subject, const char *keyword)
 {
+	Model	   *model = subject->model;
+	bool		with_old = subject->kind == STATEMENT_UPDATE_KEY;
 	StringInfoData sql;
 
+	if (subject->one)
+		return "";
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)%s) AS r (",
-					 with_old ? ", pg_catalog.unnest($3)" : "");
+	appendStringInfo(&sql, " %s ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)%s) AS r (",
+					 keyword, with_old ? ", pg_catalog.unnest($3)" : "");
 	append_alias_list(&sql, model, 'n');
 	appendStringInfoString(&sql, ", v");
 	if (with_old)
@@ -262,20 +281,13 @@ update_sql(const StatementSubject *subject)
 {
 	Model	   *model = subject->model;
 
-	if (subject->one)
-		return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s "
-						"WHERE %s%s RETURNING t.*",
-						class_comment(model), model->relation_name,
-						set_list_sql(subject), key_condition_sql(subject),
-						unchanged_sql(subject));
-	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s FROM %s "
-					"WHERE %s%s RETURNING t.*, %s",
+	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s%s "
+					"WHERE %s%s RETURNING t.*%s",
 					class_comment(model), model->relation_name,
-					set_list_sql(subject),
-					sent_rows_sql(model,
-								  subject->kind == STATEMENT_UPDATE_KEY),
+					set_list_sql(subject), sent_rows_sql(subject, "FROM"),
 					key_condition_sql(subject), unchanged_sql(subject),
-					key_list_sql(subject));
+					subject->one ? "" :
+					psprintf(", %s", key_list_sql(subject)));
 }
 
 /* "t.c = r.c AND ..." over the columns of the key, or of a link */
@@ -288,12 +300,12 @@ key_columns_condition_sql(const StatementSubject *subject)
 	initStringInfo(&sql);
 	for (int i = 0; i < model->nkeys; i++)
 	{
-		const char *column = column_sql(model, model->keys[i].attnum);
+		AttrNumber	attnum = model->keys[i].attnum;
 
 		appendStringInfo(&sql, "%st.%s %s %s", i > 0 ? " AND " : "",
-						 column, operator_sql(model->keys[i].eq_operator),
-						 subject->one ? psprintf("$%d", i + 1) :
-						 psprintf("r.%s", column));
+						 column_sql(model, attnum),
+						 operator_sql(model->keys[i].eq_operator),
+						 row_column_sql(subject, i + 1, model, attnum));
 	}
 	return sql.data;
 }
@@ -327,10 +339,9 @@ release_sql(const StatementSubject *subject)
 	while ((member = bms_next_member(subject->columns, member)) >= 0)
 		appendStringInfo(&set, "%s%s = NULL", set.len > 0 ? ", " : "",
 						 column_sql(model, member_column(member)));
-	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s FROM %s "
-					"WHERE %s%s",
+	return psprintf("/* pg_orm flush %s */ UPDATE %s AS t SET %s%s WHERE %s%s",
 					class_comment(model), model->relation_name, set.data,
-					sent_rows_sql(model, false),
+					sent_rows_sql(subject, "FROM"),
 					key_condition_sql(subject), unchanged_sql(subject));
 }
 
@@ -339,16 +350,10 @@ delete_sql(const StatementSubject *subject)
 {
 	Model	   *model = subject->model;
 
-	if (subject->one)
-		return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t "
-						"WHERE %s%s RETURNING %s",
-						class_comment(model), model->relation_name,
-						key_condition_sql(subject), unchanged_sql(subject),
-						key_list_sql(subject));
-	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t USING %s "
+	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t%s "
 					"WHERE %s%s RETURNING %s",
 					class_comment(model), model->relation_name,
-					sent_rows_sql(model, false),
+					sent_rows_sql(subject, "USING"),
 					key_condition_sql(subject), unchanged_sql(subject),
 					key_list_sql(subject));
 }
@@ -429,18 +434,16 @@ link_sql(const StatementSubject *subject)
 	initStringInfo(&values);
 	for (int i = 0; i < model->nkeys; i++)
 	{
-		const char *column = column_sql(model, model->keys[i].attnum);
+		const char *separator = i > 0 ? ", " : "";
+		AttrNumber	attnum = model->keys[i].attnum;
 
-		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", column);
-		if (subject->one)
-			appendStringInfo(&values, "%s$%d", i > 0 ? ", " : "", i + 1);
-		else
-			appendStringInfo(&values, "%sr.%s", i > 0 ? ", " : "", column);
+		appendStringInfo(&names, "%s%s", separator, column_sql(model, attnum));
+		appendStringInfo(&values, "%s%s", separator,
+						 row_column_sql(subject, i + 1, model, attnum));
 	}
 	return psprintf("/* pg_orm flush %s */ INSERT INTO %s (%s) SELECT %s%s%s",
 					class_comment(model), model->relation_name, names.data,
-					values.data,
-					subject->one ? "" : " FROM pg_catalog.unnest($1) AS r",
+					values.data, rows_sql(subject, "FROM"),
 					link_unless_there_sql(subject, names.data));
 }
 
@@ -449,9 +452,9 @@ unlink_sql(const StatementSubject *subject)
 {
 	Model	   *model = subject->model;
 
-	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t %sWHERE %s",
+	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t%s WHERE %s",
 					class_comment(model), model->relation_name,
-					subject->one ? "" : "USING pg_catalog.unnest($1) AS r ",
+					rows_sql(subject, "USING"),
 					key_columns_condition_sql(subject));
 }
 
@@ -477,12 +480,11 @@ unlink_all_sql(const StatementSubject *subject)
 
 		appendStringInfo(&condition, "%st.%s %s %s", i > 0 ? " AND " : "",
 						 column_sql(links, link), operator_sql(operator),
-						 subject->one ? psprintf("$%d", i + 1) :
-						 psprintf("r.%s", column_sql(model, local)));
+						 row_column_sql(subject, i + 1, model, local));
 	}
-	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t %sWHERE %s",
+	return psprintf("/* pg_orm flush %s */ DELETE FROM %s AS t%s WHERE %s",
 					class_comment(model), links->relation_name,
-					subject->one ? "" : "USING pg_catalog.unnest($1) AS r ",
+					rows_sql(subject, "USING"),
 					condition.data);
 }
 
