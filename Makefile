@@ -12,6 +12,7 @@ PARTS = \
 	model/build \
 	model/lookup \
 	model/key \
+	model/plain_scan \
 	model/sql_text \
 	model/bind \
 	model/relationship \

@@ -22,25 +22,23 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/nbtree.h"
 #include "access/relscan.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_am_d.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "nodes/plannodes.h"
-#include "parser/parsetree.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "model/plain_scan.h"
 #include "navigation/lookup.h"
 
 struct KeyScan
@@ -81,63 +79,12 @@ returns_stored_row(Plan *plan, Index scanrelid)
 }
 
 static bool
-is_plain_scan(PlannedStmt *stmt, Oid relid)
+returns_stored_rows(PlannedStmt *stmt, Oid relid)
 {
 	Scan	   *scan = (Scan *) stmt->planTree;
 
-	return stmt->commandType == CMD_SELECT && stmt->subplans == NIL &&
-		stmt->rowMarks == NIL && !stmt->hasModifyingCTE &&
-		scan->plan.qual == NIL && scan->plan.initPlan == NIL &&
-		rt_fetch(scan->scanrelid, stmt->rtable)->relid == relid &&
-		get_rel_relkind(relid) == RELKIND_RELATION &&
+	return plan_is_plain_scan(stmt, relid) &&
 		returns_stored_row(&scan->plan, scan->scanrelid);
-}
-
-static int
-key_position(Model *model, AttrNumber attnum)
-{
-	for (int i = 0; i < model->nkeys; i++)
-	{
-		if (model->keys[i].attnum == attnum)
-			return i;
-	}
-	return -1;
-}
-
-/* One scan key per column of the index; false if the index does not fit. */
-static bool
-fill_scan_keys(KeyScan *scan, Model *model)
-{
-	Form_pg_index form = scan->index->rd_index;
-
-	if (!form->indisunique || !form->indisvalid ||
-		scan->index->rd_rel->relam != BTREE_AM_OID ||
-		form->indnkeyatts != model->nkeys)
-		return false;
-	for (int i = 0; i < form->indnkeyatts; i++)
-	{
-		int			at = key_position(model, form->indkey.values[i]);
-		ModelKeyColumn *key;
-		int			strategy;
-		Oid			left,
-					right;
-
-		if (at < 0)
-			return false;
-		key = &model->keys[at];
-		if (get_op_opfamily_strategy(key->eq_operator,
-									 scan->index->rd_opfamily[i]) !=
-			BTEqualStrategyNumber)
-			return false;
-		get_op_opfamily_properties(key->eq_operator,
-								   scan->index->rd_opfamily[i], false,
-								   &strategy, &left, &right);
-		scan->positions[i] = at;
-		ScanKeyEntryInitialize(&scan->keys[i], 0, i + 1, strategy, right,
-							   scan->index->rd_indcollation[i],
-							   get_opcode(key->eq_operator), (Datum) 0);
-	}
-	return true;
 }
 
 /* ------------------------------------------------------------------------
@@ -183,7 +130,7 @@ open_plan(IndexScan *plan, Model *model, MemoryContext context)
 	scan->owner = CurrentResourceOwner;
 	scan->table = table_open(model->relid, AccessShareLock);
 	scan->index = index_open(plan->indexid, AccessShareLock);
-	if (!fill_scan_keys(scan, model))
+	if (!model_scan_keys(model, scan->index, scan->keys, scan->positions))
 	{
 		index_close(scan->index, NoLock);
 		table_close(scan->table, NoLock);
@@ -221,7 +168,7 @@ key_scan_open(Lookup *lookup, Model *model)
 		PlannedStmt *stmt = linitial_node(PlannedStmt, cached->stmt_list);
 
 		if (IsA(stmt->planTree, IndexScan) &&
-			is_plain_scan(stmt, model->relid))
+			returns_stored_rows(stmt, model->relid))
 		{
 			(void) compat_check_permissions(stmt, true);
 			scan = open_plan((IndexScan *) stmt->planTree, model, context);
@@ -357,7 +304,7 @@ table_scan_all(PlannedStmt *stmt, Model *model, Snapshot snapshot,
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 
-	if (!IsA(stmt->planTree, SeqScan) || !is_plain_scan(stmt, model->relid))
+	if (!IsA(stmt->planTree, SeqScan) || !returns_stored_rows(stmt, model->relid))
 		return false;
 	(void) compat_check_permissions(stmt, true);
 

@@ -2,8 +2,8 @@
  *
  * key_read.c
  *	  The rows of keys, read by hand where the planner's own plan is a look-up
- *	  in a B-tree index of an ordinary table with nothing else to it: then an
- *	  executor costs more than what it would do.
+ *	  in the unique B-tree index of an ordinary table with nothing else to it:
+ *	  then an executor costs more than what it would do.
  *
  * The plan is the kept one of the statement, so that its invalidation, locks
  * and privileges are those of the statement.  Nothing outlives a call.
@@ -17,18 +17,16 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_am_d.h"
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/plannodes.h"
-#include "parser/parsetree.h"
-#include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "model/plain_scan.h"
 #include "session/internal.h"
 
 /* As SPI says it. */
@@ -51,108 +49,34 @@ returns_columns_only(Plan *plan)
 	return true;
 }
 
-/* The plan as what can be done by hand, or NULL. */
-static IndexScan *
-plain_index_scan(CachedPlan *cached, Model *model)
+/* The index that the plan looks the key up in, if there is no more to it. */
+static Oid
+index_of_plain_scan(PlannedStmt *statement, Oid relid)
 {
-	PlannedStmt *statement = linitial_node(PlannedStmt, cached->stmt_list);
 	IndexScan  *scan = (IndexScan *) statement->planTree;
 
-	if (!IsA(scan, IndexScan) || statement->subplans != NIL ||
-		statement->rowMarks != NIL || scan->scan.plan.qual != NIL ||
-		scan->scan.plan.initPlan != NIL || scan->indexorderby != NIL ||
-		rt_fetch(scan->scan.scanrelid,
-				 statement->rtable)->relid != model->relid ||
-		!returns_columns_only(&scan->scan.plan))
-		return NULL;
-	return scan;
-}
-
-static Node *
-without_relabel(Node *node)
-{
-	return IsA(node, RelabelType) ?
-		(Node *) castNode(RelabelType, node)->arg : node;
-}
-
-/*
- * What the executor makes of "index column = $n".  False if the condition is
- * something else.
- */
-static bool
-fill_scan_key(ScanKey scan_key, Node *condition, Relation index,
-			  const Datum *key)
-{
-	OpExpr	   *equality = (OpExpr *) condition;
-	Var		   *column;
-	Param	   *param;
-	int			strategy;
-	Oid			left,
-				right;
-
-	if (!IsA(equality, OpExpr) || list_length(equality->args) != 2)
-		return false;
-	column = (Var *) without_relabel(linitial(equality->args));
-	param = (Param *) without_relabel(lsecond(equality->args));
-	if (!IsA(column, Var) || column->varno != INDEX_VAR ||
-		!IsA(param, Param) || param->paramkind != PARAM_EXTERN)
-		return false;
-	get_op_opfamily_properties(equality->opno,
-							   index->rd_opfamily[column->varattno - 1],
-							   false, &strategy, &left, &right);
-	ScanKeyEntryInitialize(scan_key, 0, column->varattno, strategy, right,
-						   equality->inputcollid, equality->opfuncid,
-						   key[param->paramid - 1]);
-	return true;
-}
-
-static bool
-fill_scan_keys(ScanKey scan_keys, List *conditions, Relation index,
-			   const Datum *key)
-{
-	ListCell   *cell;
-
-	if (index->rd_rel->relam != BTREE_AM_OID)
-		return false;
-	foreach(cell, conditions)
-	{
-		if (!fill_scan_key(scan_keys++, lfirst(cell), index, key))
-			return false;
-	}
-	return true;
-}
-
-/* The same condition for another key. */
-static void
-set_scan_keys(ScanKey scan_keys, List *conditions, const Datum *key)
-{
-	ListCell   *cell;
-
-	foreach(cell, conditions)
-	{
-		Node	   *right = lsecond(lfirst_node(OpExpr, cell)->args);
-
-		(scan_keys++)->sk_argument =
-			key[castNode(Param, without_relabel(right))->paramid - 1];
-	}
+	return IsA(scan, IndexScan) && plan_is_plain_scan(statement, relid) &&
+		returns_columns_only(&scan->scan.plan) ? scan->indexid : InvalidOid;
 }
 
 /* The table is locked by the plan already. */
 static void
-read_index(Relation index, Model *model, ScanKey scan_keys, List *conditions,
-		   int n, Datum **keys, KeyReadTake take, void *arg)
+read_index(Relation index, Model *model, ScanKey scan_keys,
+		   const int *positions, int n, Datum **keys, KeyReadTake take,
+		   void *arg)
 {
-	int			nkeys = list_length(conditions);
 	Relation	table = table_open(model->relid, NoLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
 	IndexScanDesc scan = compat_index_beginscan(table, index,
-												GetActiveSnapshot(), nkeys);
+												GetActiveSnapshot(),
+												model->nkeys);
 
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		set_scan_keys(scan_keys, conditions, keys[i]);
-		index_rescan(scan, scan_keys, nkeys, NULL, 0);
+		for (int k = 0; k < model->nkeys; k++)
+			scan_keys[k].sk_argument = keys[i][positions[k]];
+		index_rescan(scan, scan_keys, model->nkeys, NULL, 0);
 		while (index_getnext_slot(scan, ForwardScanDirection, slot))
 			take(slot, i, arg);
 	}
@@ -165,20 +89,20 @@ static bool
 read_by_plan(CachedPlan *cached, Model *model, int n, Datum **keys,
 			 KeyReadTake take, void *arg)
 {
-	IndexScan  *plan = plain_index_scan(cached, model);
+	PlannedStmt *statement = linitial_node(PlannedStmt, cached->stmt_list);
+	Oid			indexid = index_of_plain_scan(statement, model->relid);
 	ScanKeyData scan_keys[INDEX_MAX_KEYS];
+	int			positions[INDEX_MAX_KEYS];
 	Relation	index;
 	bool		done;
 
-	if (plan == NULL)
+	if (!OidIsValid(indexid))
 		return false;
-	(void) compat_check_permissions(linitial_node(PlannedStmt,
-												  cached->stmt_list), true);
-	index = index_open(plan->indexid, AccessShareLock);
-	done = fill_scan_keys(scan_keys, plan->indexqual, index, keys[0]);
+	(void) compat_check_permissions(statement, true);
+	index = index_open(indexid, AccessShareLock);
+	done = model_scan_keys(model, index, scan_keys, positions);
 	if (done)
-		read_index(index, model, scan_keys, plan->indexqual, n, keys, take,
-				   arg);
+		read_index(index, model, scan_keys, positions, n, keys, take, arg);
 	index_close(index, NoLock);
 	return done;
 }
