@@ -20,6 +20,7 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -385,10 +386,36 @@ model_describe_relation(Model *model, Relation rel)
 	hold_tupdesc(model);
 }
 
+List *
+relation_parents(Oid relid)
+{
+	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *parents = NIL;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
+				F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL,
+							  1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		parents = lappend_oid(parents,
+							  ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	table_close(inherits, AccessShareLock);
+	return parents;
+}
+
 static void
 build_identity(Model *model, Relation rel, ModelDef *def)
 {
+	MemoryContext old;
+
 	model_describe_relation(model, rel);
+	old = MemoryContextSwitchTo(model->context);
+	model->parents = relation_parents(model->relid);
+	MemoryContextSwitchTo(old);
 	model->class_name = MemoryContextStrdup(model->context, def->class_name);
 	if (def->version_column)
 		model->version_attnum = get_attnum(model->relid,

@@ -101,6 +101,7 @@ typedef struct Model
 	char	   *class_name;
 	char	   *relation_name;	/* schema-qualified and quoted */
 	TupleDesc	tupdesc;		/* of the row type; a counted reference */
+	List	   *parents;		/* relation_parents() */
 	int			nkeys;
 	ModelKeyColumn *keys;
 	AttrNumber	version_attnum; /* of version_column, or 0 */
@@ -160,6 +161,9 @@ extern List *model_list(void);
  * which is 42P01; locks it with AccessShareLock.
  */
 extern Relation relation_open_existing(Oid relid);
+
+/* What a relation is a partition or a child of: Oids. */
+extern List *relation_parents(Oid relid);
 
 /*
  * A counter that moves whenever any model, relationship, relation or schema

@@ -225,23 +225,6 @@ batch_find_late_columns(FlushBatch *batch, List *batches, List *edges,
 	}
 }
 
-/* Remembered of the last table that does not, for as long as metadata stands. */
-static bool
-references_itself(Oid relid)
-{
-	static Oid	last = InvalidOid;
-	static uint64 generation;
-	uint64		before = model_generation();
-
-	if (last == relid && generation == before)
-		return false;
-	if (edges_between(list_make1_oid(relid)) != NIL)
-		return true;
-	last = relid;
-	generation = before;
-	return false;
-}
-
 List *
 flush_order(List *batches)
 {
@@ -260,8 +243,7 @@ flush_order(List *batches)
 		only_updates = only_updates && batch->kind != STATEMENT_INSERT &&
 			batch->kind != STATEMENT_DELETE;
 	}
-	if (list_length(relids) == 1 &&
-		(only_updates || !references_itself(linitial_oid(relids))))
+	if (list_length(relids) == 1 && only_updates)
 		return relids;
 	list_sort(relids, list_oid_cmp);	/* the same in every backend */
 	edges = edges_between(relids);

@@ -12,15 +12,11 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/parallel.h"
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "miscadmin.h"
-#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -338,83 +334,17 @@ sessions_expire_children(Oid relid)
 	}
 }
 
-/* What the relation is a partition or a child of: Oids. */
-static List *
-relation_parents(Oid relid)
-{
-	Relation	inherits = table_open(InheritsRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple	tuple;
-	List	   *parents = NIL;
-
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber,
-				F_OIDEQ, ObjectIdGetDatum(relid));
-	scan = systable_beginscan(inherits, InheritsRelidSeqnoIndexId, true, NULL,
-							  1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		parents = lappend_oid(parents,
-							  ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
-	systable_endscan(scan);
-	table_close(inherits, AccessShareLock);
-	return parents;
-}
-
-/*
- * That a model's table has no parents is remembered for as long as metadata
- * stands, since each flush asks.  (A relation that is no model's is not
- * watched, and tells nothing of its changes.)
- */
 static void
 sessions_expire_ancestors(Oid relid)
 {
-	static Oid	orphan = InvalidOid;
-	static uint64 generation;
-	uint64		before = model_generation();
-	List	   *parents;
+	Model	   *model = model_by_relid(relid, true);
 	ListCell   *cell;
 
-	if (relid == orphan && generation == before)
-		return;
-	parents = relation_parents(relid);
-	foreach(cell, parents)
+	foreach(cell, model != NULL ? model->parents : relation_parents(relid))
 	{
 		sessions_expire_model(lfirst_oid(cell), NULL);
 		sessions_expire_ancestors(lfirst_oid(cell));
 	}
-	if (parents == NIL && model_by_relid(relid, true) != NULL)
-	{
-		orphan = relid;
-		generation = before;
-	}
-}
-
-/* Sets the relation to none if the session has objects of another one. */
-static void
-session_others_visit(Session *session, void *arg)
-{
-	Oid		   *relid = arg;
-	HASH_SEQ_STATUS scan;
-	ModelObjects *entry;
-
-	if (session->models == NULL)
-		return;
-	hash_seq_init(&scan, session->models);
-	while ((entry = hash_seq_search(&scan)) != NULL)
-	{
-		if (entry->count > 0 && entry->key.relid != *relid)
-			*relid = InvalidOid;
-	}
-}
-
-/* The catalog need not be asked if there are no other objects to expire. */
-static bool
-sessions_have_others(Oid relid)
-{
-	Oid			only = relid;
-
-	sessions_each(session_others_visit, &only);
-	return only != relid;
 }
 
 void
@@ -423,8 +353,6 @@ sessions_expire_written(Oid relid, Session *except)
 	if (sessions_object_count == 0)
 		return;
 	sessions_expire_model(relid, except);
-	if (!sessions_have_others(relid))
-		return;
 	sessions_expire_children(relid);
 	sessions_expire_ancestors(relid);
 }
