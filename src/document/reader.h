@@ -4,9 +4,10 @@
  *	  Reading documents.
  *
  * A Reader is made once for a selection and may be run any number of times
- * while model_generation() is what it was before; everything of it is below the
- * memory context that it was made in.  A run executes at most one statement for each level of the
- * selection, all of them with the active snapshot.
+ * while model_generation() is what it was before; everything of it is below
+ * the memory context that it was made in.  A run executes at most one
+ * statement for each level of the selection, all of them with the active
+ * snapshot.
  *
  *-------------------------------------------------------------------------
  */

@@ -41,7 +41,7 @@ key_position(Model *model, AttrNumber attnum)
 	return -1;
 }
 
-/* The scan key for column n of the index; false if that has another equality. */
+/* The scan key for a column of the index, if that has the key's equality. */
 static bool
 fill_scan_key(ScanKey scan_key, Relation index, int n, ModelKeyColumn *key)
 {

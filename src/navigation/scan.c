@@ -304,7 +304,8 @@ table_scan_all(PlannedStmt *stmt, Model *model, Snapshot snapshot,
 	TableScanDesc scan;
 	TupleTableSlot *slot;
 
-	if (!IsA(stmt->planTree, SeqScan) || !returns_stored_rows(stmt, model->relid))
+	if (!IsA(stmt->planTree, SeqScan) ||
+		!returns_stored_rows(stmt, model->relid))
 		return false;
 	(void) compat_check_permissions(stmt, true);
 

@@ -45,7 +45,7 @@
 /* Nesting level that the procedure which runs was called at, or 0. */
 static int	running_level = 0;
 
-/* Procedures that have been run: more than there are. */
+/* Procedures that have been run; there are fewer than this. */
 #define MAX_PROCEDURES 16
 static FmgrInfo procedures[MAX_PROCEDURES];
 static int	nprocedures = 0;

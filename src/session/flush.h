@@ -154,7 +154,7 @@ typedef struct FlushColumns
 {
 	int			n;
 	AttrNumber *attnums;
-	bool		old_key;		/* the last model->nkeys are those of the key */
+	bool		old_key;		/* the last model->nkeys are of the key */
 	bool		version;
 } FlushColumns;
 

@@ -109,7 +109,7 @@ sent_version_sql(const StatementSubject *subject)
 	return subject->one ? psprintf("$%d", flush_columns(subject).n + 1) : "r.v";
 }
 
-/* A column of the rows that unnest gives, or what is the n-th of a single one. */
+/* A column of the rows that unnest gives, or the n-th of a single one. */
 static char *
 row_column_sql(const StatementSubject *subject, int n, Model *model,
 			   AttrNumber attnum)
@@ -363,7 +363,7 @@ delete_sql(const StatementSubject *subject)
  * ------------------------------------------------------------------------
  */
 
-/* Is there a unique index that the link's columns as a conflict target mean? */
+/* Is there a unique index that the link's columns, as a target, mean? */
 static bool
 link_has_index(Model *model, Relation relation)
 {

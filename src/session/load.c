@@ -91,7 +91,7 @@ load_sql(const StatementSubject *subject)
 	return sql.data;
 }
 
-/* The row of one key, or false if there are more that need a statement. */
+/* The rows of the keys; false if they need the statement for several keys. */
 static bool
 load_execute(LoadReceiver *receiver, int n, Datum **keys)
 {

@@ -174,7 +174,8 @@ object_is_current(Model *model, Object *object, HeapTuple row,
 
 	if (!object_may_be_outdated(object))
 		return true;
-	if (TransactionIdIsValid(xmin) && TransactionIdIsCurrentTransactionId(xmin))
+	if (TransactionIdIsValid(xmin) &&
+		TransactionIdIsCurrentTransactionId(xmin))
 		return false;
 	if (!version_is_known(version))
 		return false;

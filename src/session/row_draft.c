@@ -7,8 +7,8 @@
  *
  * Documents come in series of one shape, which says what the keys mean and
  * which defaults are wanted.  Shapes live as long as their RowMaker does.
- * Whatever is not plain is left to jsonb_populate_record: relationships, unknown
- * keys, arrays, composite types, and any table with a domain.
+ * Whatever is not plain is left to jsonb_populate_record: relationships,
+ * unknown keys, arrays, composite types, and any table with a domain.
  *
  *-------------------------------------------------------------------------
  */
@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 #include "utils/numeric.h"
 
 #include "compat.h"
@@ -413,6 +414,7 @@ shape_of(RowMaker *maker, Model *model, const DocumentEntry *entries,
  * drafts
  * ------------------------------------------------------------------------
  */
+
 /*
  * LOCALTIMESTAMP is the same for the whole transaction in a time zone, and
  * takes longer to be worked out than all else that is done for a column.
@@ -422,7 +424,7 @@ default_value(ExprState *state, ExprContext *econtext, bool *isnull)
 {
 	static LocalTransactionId last_lxid;
 	static pg_tz *last_timezone;
-	static Datum last_value;
+	static Timestamp last_value;
 	Expr	   *expr = state->expr;
 
 	if (!IsA(expr, SQLValueFunction) ||
@@ -430,12 +432,12 @@ default_value(ExprState *state, ExprContext *econtext, bool *isnull)
 		return ExecEvalExpr(state, econtext, isnull);
 	if (last_lxid != compat_my_lxid() || last_timezone != session_timezone)
 	{
-		last_value = ExecEvalExpr(state, econtext, isnull);
+		last_value = DatumGetTimestamp(ExecEvalExpr(state, econtext, isnull));
 		last_lxid = compat_my_lxid();
 		last_timezone = session_timezone;
 	}
 	*isnull = false;
-	return last_value;
+	return TimestampGetDatum(last_value);
 }
 
 static void

@@ -69,7 +69,8 @@ row_makers_create(void)
 void
 row_xact_end(void)
 {
-	if (row_makers == NULL || hash_get_num_entries(row_makers) <= ROW_MAKERS_MAX)
+	if (row_makers == NULL ||
+		hash_get_num_entries(row_makers) <= ROW_MAKERS_MAX)
 		return;
 	MemoryContextDelete(row_makers_context);
 	row_makers = NULL;

@@ -28,9 +28,11 @@ version_free(ObjectVersion *version, ObjectVersion *above)
 {
 	ObjectVersion *below = version->below;
 
-	row_free_unshared(version->object, version->stored, above ? above->stored : NULL,
+	row_free_unshared(version->object, version->stored,
+					  above ? above->stored : NULL,
 					  below ? below->stored : NULL);
-	row_free_unshared(version->object, version->changed, above ? above->changed : NULL,
+	row_free_unshared(version->object, version->changed,
+					  above ? above->changed : NULL,
 					  below ? below->changed : NULL);
 	identity_key_free_unshared(version->key, above ? above->key : NULL,
 							   below ? below->key : NULL);
