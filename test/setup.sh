@@ -53,15 +53,34 @@ as_owner() {
 	fi
 }
 
+# Prints the packages of Debian's PostgreSQL that are missing.  Its headers have
+# to be of the server's own minor version, since structs may differ from one to
+# the next; where they are not to be had, both are brought to the newest.
+missing_postgresql() {
+	local server=postgresql-$debian_version version=
+	local headers=postgresql-server-dev-$debian_version
+	local header=/usr/include/postgresql/$debian_version/server/pg_config.h
+	local program=/usr/lib/postgresql/$debian_version/bin/postgres
+	if [ -x "$program" ]; then
+		version=$("$program" --version)
+		if grep -qsF "\"PostgreSQL ${version#postgres (PostgreSQL) } on " "$header"; then
+			return
+		fi
+		version=$(dpkg-query -W -f '${Version}' "$server")
+		as_root apt-get -qq update >&2
+	fi
+	if [ -n "$version" ] && [ ! -e "$header" ] &&
+		apt-cache show "$headers=$version" >/dev/null 2>&1; then
+		echo "$headers=$version"
+	else
+		echo "$server $headers"
+	fi
+}
+
 # Prints the Debian packages that are missing.  Argument "tests": those that
 # only the tests need, too.
 missing_packages() {
-	if [ -z "${PG_CONFIG_GIVEN:-}" ]; then
-		local lib=/usr/lib/postgresql/$debian_version
-		[ -x "$lib/bin/postgres" ] || echo "postgresql-$debian_version"
-		[ -e "$lib/lib/pgxs/src/makefiles/pgxs.mk" ] ||
-			echo "postgresql-server-dev-$debian_version"
-	fi
+	[ -n "${PG_CONFIG_GIVEN:-}" ] || missing_postgresql
 	command -v gcc >/dev/null || echo gcc
 	[ -e /usr/include/stdio.h ] || echo libc6-dev
 	command -v make >/dev/null || echo make
