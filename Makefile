@@ -13,6 +13,7 @@ PARTS = \
 	model/lookup \
 	model/key \
 	model/plain_scan \
+	model/snapshot \
 	model/sql_text \
 	model/bind \
 	model/relationship \

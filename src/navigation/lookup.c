@@ -35,6 +35,7 @@
 #include "utils/plancache.h"
 
 #include "compat.h"
+#include "model/snapshot.h"
 #include "navigation/lookup.h"
 
 /* The columns that are looked for: the key of the hash table. */
@@ -292,7 +293,10 @@ lookup_prepare(Model *model)
 CachedPlan *
 lookup_cached_plan(Lookup *lookup)
 {
-	return SPI_plan_get_cached_plan(lookup->row_plan);
+	CachedPlan *cached = SPI_plan_get_cached_plan(lookup->row_plan);
+
+	plan_check_snapshot(lookup->row_plan);
+	return cached;
 }
 
 /* ------------------------------------------------------------------------
@@ -412,6 +416,7 @@ lookup_row(Lookup *lookup, const Datum *values)
 		params->params[i].ptype = lookup->types[i];
 	}
 	execute(lookup->row_plan, params, 1, &receiver.pub);
+	plan_check_snapshot(lookup->row_plan);
 	SPI_finish();
 	return receiver.row;
 }

@@ -25,14 +25,19 @@
 typedef struct Lookup Lookup;
 
 /*
- * The plans for the model as it is now.  The pointer stays good until the
- * end of the transaction.
+ * The plans for the model as it is now, to be run under the active snapshot.
+ * The pointer stays good until the end of the transaction.
+ *
+ * A table that the snapshot cannot show any more, because somebody has
+ * rewritten it since, is serialization_failure (40001).
  */
 extern Lookup *lookup_prepare(Model *model);
 
 /*
  * The row with that key, in the current memory context, or NULL.  Reads under
- * the active snapshot as the present user.
+ * the active snapshot as the present user.  A table that was rewritten since
+ * the snapshot was taken is serialization_failure (40001), here and when a
+ * scan is opened.
  */
 extern HeapTupleHeader lookup_row(Lookup *lookup, const Datum *values);
 

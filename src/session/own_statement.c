@@ -23,6 +23,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "model/snapshot.h"
 #include "session/internal.h"
 
 /* ------------------------------------------------------------------------
@@ -150,7 +151,10 @@ uint64
 own_statement_read(SPIPlanPtr plan, Datum *values, const char *nulls,
 				   DestReceiver *dest)
 {
-	return own_statement_run(plan, values, nulls, dest, true);
+	uint64		nrows = own_statement_run(plan, values, nulls, dest, true);
+
+	plan_check_snapshot(plan);
+	return nrows;
 }
 
 /* ------------------------------------------------------------------------

@@ -199,7 +199,10 @@ extern void session_autoflush(Session *session);
 extern uint64 own_statement_execute(SPIPlanPtr plan, Datum *values,
 									const char *nulls, DestReceiver *dest);
 
-/* The same for a query, with the active snapshot as it is. */
+/*
+ * The same for a query, with the active snapshot as it is; 40001 if a table
+ * was rewritten since that was taken.
+ */
 extern uint64 own_statement_read(SPIPlanPtr plan, Datum *values,
 								 const char *nulls, DestReceiver *dest);
 
