@@ -606,7 +606,7 @@ orm_update_where(PG_FUNCTION_ARGS)
 	BulkCall	call = {.name = "orm.update_where"};
 	uint64		nrows;
 
-	session_require_writable(call.name);
+	session_require_writable("orm.update_where()");
 	SPI_connect();
 	call.model = model_from_argument(fcinfo, 0);
 	call.filter = text_argument(fcinfo, 1);
@@ -628,7 +628,7 @@ orm_delete_where(PG_FUNCTION_ARGS)
 	BulkCall	call = {.name = "orm.delete_where",.is_delete = true};
 	uint64		nrows;
 
-	session_require_writable(call.name);
+	session_require_writable("orm.delete_where()");
 	SPI_connect();
 	call.model = model_from_argument(fcinfo, 0);
 	call.filter = text_argument(fcinfo, 1);

@@ -1,6 +1,7 @@
 """Plots as SVG, with nothing but text."""
 
 import math
+import textwrap
 from xml.sax.saxutils import escape
 
 STYLE = ('<style>text{font:12px sans-serif;fill:#333}'
@@ -69,12 +70,15 @@ def plot_ratios(path, rows):
     for i, (label, ratio, target) in enumerate(rows):
         y = top + step * i
         colour = (PLAIN if target is None
-                  else GOOD if ratio <= target else BAD)
+                  else GOOD if round(ratio, 2) <= target else BAD)
         svg.text(left - 8, y + 15, plain(label), 'small end')
         svg.bar(left, y + 4, max(x(ratio) - left, 1), step - 8, colour)
-        svg.text(x(ratio) + 4, y + 15, f'{ratio:.2f}', 'small')
+        end = x(ratio)
         if target is not None:
             svg.bar(x(target) - 1, y + 1, 2, step - 2, '#222')
+            if end < x(target) < end + 30:
+                end = x(target)
+        svg.text(end + 4, y + 15, f'{ratio:.2f}', 'small')
     svg.write(path)
 
 
@@ -108,8 +112,10 @@ def plot_one_growth(svg, job, points, top, left, width, height):
         exponent = math.log10(max(seconds, 1e-6))
         return y1 - (y1 - y0) * (exponent - low) / (high - low)
 
-    svg.text((x0 + x1) / 2, y0 - 14,
-             plain(job.label.replace('{n}', 'n')), 'small mid')
+    title = textwrap.wrap(plain(job.label.replace('{n}', 'n')), 50)
+    for i, line in enumerate(title):
+        svg.text((x0 + x1) / 2, y0 - 14 - 12 * (len(title) - 1 - i), line,
+                 'small mid')
     for exponent in range(low, high + 1):
         svg.line(x0, y(10 ** exponent), x1, y(10 ** exponent), 'grid')
         svg.text(x0 - 4, y(10 ** exponent) + 4, f'{10 ** exponent:g}',
