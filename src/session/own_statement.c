@@ -243,15 +243,18 @@ own_scan_begin(SPIPlanPtr plan, Datum *values, const char *nulls,
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	scan->plan = GetCachedPlan(source, params, scan->owner, NULL);
+	PopActiveSnapshot();
 	if (!plan_is_suitable(scan->plan, stored_tuples))
 	{
 		ReleaseCachedPlan(scan->plan, scan->owner);
-		PopActiveSnapshot();
 		own_scan_leave(scan);	/* before it is gone */
 		pfree(scan);
 		return NULL;
 	}
 	own_statement_show(plan);
+
+	/* as a statement's, from after its tables are locked */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	own_scan_start(scan, source->query_string, params, is_mutable);
 	PopActiveSnapshot();
 	own_scan_leave(scan);
