@@ -9,6 +9,9 @@
  * them when they are first looked at, which may be too late.  Then it has to
  * be an error, since nothing would tell the result from a right one.
  *
+ * VACUUM FULL and CLUSTER keep who wrote a row, and REFRESH MATERIALIZED VIEW
+ * shows its rows to everybody; so that a table has another file is not enough.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -16,7 +19,9 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "catalog/pg_class.h"
+#include "executor/executor.h"
 #include "executor/spi.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -50,6 +55,34 @@ had_other_file(Oid relid, Oid file, Snapshot snapshot)
 	return other;
 }
 
+/*
+ * Whoever rewrites or truncates a table has written its first row, or somebody
+ * who came later has.
+ */
+static bool
+first_row_is_older(Oid relid, Snapshot snapshot)
+{
+	Relation	table = table_open(relid, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(table, NULL);
+	TableScanDesc scan = table_beginscan(table, SnapshotAny, 0, NULL);
+	bool		older = false;
+
+	if (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		bool		should_free;
+		HeapTuple	tuple = ExecFetchSlotHeapTuple(slot, true, &should_free);
+		TransactionId xmin = HeapTupleHeaderGetXmin(tuple->t_data);
+
+		older = !XidInMVCCSnapshot(xmin, snapshot);
+		if (should_free)
+			heap_freetuple(tuple);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(table, NoLock);
+	return older;
+}
+
 static void
 check_relation(Oid relid, Snapshot snapshot)
 {
@@ -65,7 +98,8 @@ check_relation(Oid relid, Snapshot snapshot)
 
 	/* most changes of that row leave the file as it is */
 	if (XidInMVCCSnapshot(xmin, snapshot) &&
-		had_other_file(relid, file, snapshot))
+		had_other_file(relid, file, snapshot) &&
+		!first_row_is_older(relid, snapshot))
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("table \"%s\" was rewritten while the statement ran",
