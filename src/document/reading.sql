@@ -32,7 +32,7 @@ LANGUAGE C STABLE PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION orm.row_document(anyelement, text) IS
 'The column data of ORM views: the document of a row, whose own columns are taken as they are. It reads with the snapshot of the statement that calls it, and flushes nothing.
-Errors: 42601, 42704, 42703 as of orm.find.
+Errors: 42601, 42704, 42703 as of orm.find; 40001 if a table was rewritten while the query around it ran.
 Example: SELECT orm.row_document(b.*, ''{ hostname girls { name } }'') FROM boy b;';
 
 CREATE FUNCTION orm.row_etag(object anyelement, selection text)
@@ -42,5 +42,5 @@ LANGUAGE C STABLE PARALLEL RESTRICTED;
 
 COMMENT ON FUNCTION orm.row_etag(anyelement, text) IS
 'The column etag of ORM views: a hash over the checked content of the document of a row; the same under whatever settings, and whatever the order of rows. Functions and what is marked @nocheck do not count.
-Errors: 42601, 42704, 42703 as of orm.find.
+Errors: 42601, 42704, 42703 as of orm.find; 40001 if a table was rewritten while the query around it ran.
 Example: SELECT orm.row_etag(b.*, ''{ hostname girls { name } }'') FROM boy b;';

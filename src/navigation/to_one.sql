@@ -16,7 +16,8 @@ value is not read; key has as many values as the primary key. It reads what
 the calling query sees, as the present user; this is what navigation functions
 of many-to-one relationships call.
 Errors: 42704 the row type is not mapped, 22023 wrong number of key values,
-42501 no SELECT privilege on all columns.
+42501 no SELECT privilege on all columns, 40001 the table was rewritten or
+truncated while the query ran.
 Example: SELECT p.name, (orm.to_one(NULL::hobby, p.hobby_id)).caption
 FROM person p;';
 
@@ -29,7 +30,8 @@ COMMENT ON FUNCTION orm.to_one(anyelement, text[]) IS
 'As orm.to_one(target, VARIADIC "any"), with the key as text: untyped
 parameters and literals arrive here.
 Errors: 42704 the row type is not mapped, 22023 wrong number of key values,
-22P02 a value that is none of the key''s type, 42501 no SELECT privilege.
+22P02 a value that is none of the key''s type, 42501 no SELECT privilege, 40001
+the table was rewritten while the query ran.
 Example: PREPARE get AS SELECT caption FROM orm.to_one(NULL::hobby, $1);';
 
 -- By columns that are not the primary key: a one-to-one relationship whose
@@ -47,6 +49,6 @@ that key has the values of; otherwise as orm.to_one. Navigation functions of
 one-to-one relationships call it.
 Errors: 42704 the row type is not mapped, 42703 no such column, 22023 wrong
 number of values or no constant columns, 42501 no SELECT privilege on all
-columns.
+columns, 40001 the table was rewritten while the query ran.
 Example: SELECT p.name, (orm.to_one_by(NULL::hobby, ''{caption}'',
 p.favourite)).id FROM person p;';
