@@ -54,7 +54,9 @@ is($two->query_safe($names), "one\ntwo",
 $two->query_safe('CALL orm.rollback()');
 $two->query_safe("CALL orm.close('web')");
 is($one->query_safe($names), 'one', 'what is rolled back by none');
-is($two->query_safe($pending), '', 'and nothing is left');
+# not an empty result, which the module of some minor versions mistakes
+is($two->query_safe('SELECT count(*) FROM orm.session_objects'), '0',
+	'and nothing is left');
 
 # two scopes in one backend
 add($one, 'outer', 'outer');
