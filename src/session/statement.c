@@ -129,6 +129,31 @@ statement_prepare(const StatementSubject *subject, int nargs, Oid *argtypes,
 	return plan;
 }
 
+/* For a plan that was just made; while it was, others may have been. */
+static Statement *
+statement_entry(StatementKey key)
+{
+	Statement  *entry = statement_lookup(statements, key);
+	MemoryContext old;
+	bool		found;
+
+	if (entry != NULL)
+	{
+		plan_retire(entry->plan);
+		return entry;
+	}
+	if (statements->members >= STATEMENTS_MAX)
+	{
+		statements_drop_all();
+		statements_create();
+	}
+	old = MemoryContextSwitchTo(statements_context);
+	key.columns = bms_copy(key.columns);
+	key.relationship = pstrdup(key.relationship);
+	MemoryContextSwitchTo(old);
+	return statement_insert(statements, key, &found);
+}
+
 SPIPlanPtr
 statement_plan(const StatementSubject *subject, int nargs, Oid *argtypes,
 			   StatementText make_text)
@@ -143,9 +168,7 @@ statement_plan(const StatementSubject *subject, int nargs, Oid *argtypes,
 	};
 	Statement  *entry;
 	SPIPlanPtr	plan;
-	bool		found;
 	uint64		generation;
-	MemoryContext old;
 
 	if (statements == NULL)
 		statements_create();
@@ -156,18 +179,7 @@ statement_plan(const StatementSubject *subject, int nargs, Oid *argtypes,
 	/* news that come while it is made may be of what it is made from */
 	generation = model_generation();
 	plan = statement_prepare(subject, nargs, argtypes, make_text);
-	if (entry == NULL && statements->members >= STATEMENTS_MAX)
-	{
-		statements_drop_all();
-		statements_create();
-	}
-	old = MemoryContextSwitchTo(statements_context);
-	key.columns = bms_copy(key.columns);
-	key.relationship = pstrdup(key.relationship);
-	MemoryContextSwitchTo(old);
-	entry = statement_insert(statements, key, &found);
-	if (found)
-		plan_retire(entry->plan);
+	entry = statement_entry(key);
 	entry->plan = plan;
 	entry->generation = generation;
 	return plan;

@@ -135,6 +135,26 @@ for my $name (qw(closed rolled_back discarded))
 cmp_ok($r{kept}, '>', $r{before} + 10000,
 	'memory is kept with the objects that outlive their transaction');
 
+# --- what is made anew when a table was altered takes the place of the old
+$node->safe_psql('bounds', <<'EOS');
+CREATE TABLE altered (id int PRIMARY KEY, n int);
+INSERT INTO altered VALUES (1, 0);
+SELECT orm.map('altered');
+EOS
+my $altering = join('', map { <<EOS } 1 .. 300);
+ALTER TABLE altered ALTER n SET STATISTICS $_;
+SELECT count(*) FROM orm.query(NULL::altered, 'n >= 0');
+SELECT orm.set(orm.get(NULL::altered, 1), '{"n": $_}');
+SELECT orm.save('altered', '{"id": 1, "n": -$_}');
+EOS
+%r = results(<<EOS);
+$altering
+SELECT 'before:' || used_kb FROM memory;
+$altering
+SELECT 'after:' || used_kb FROM memory;
+EOS
+cmp_ok($r{after}, '<', $r{before} + 8, 'memory does not grow with DDL');
+
 # --- savepoints and exception blocks cost what they touch
 my $blocks = <<'EOS';
 DO $$ BEGIN
